@@ -1,0 +1,45 @@
+"""The one place that knows everybody: puts the parts together when Django starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.signals import setting_changed
+
+from crm_monitoring import conf, faults, hooks, logs, queries, sentry
+
+
+class MonitoringConfig(AppConfig):
+    """Configures logging and Sentry before any other app is ready."""
+
+    name = "crm_monitoring"
+    verbose_name = "Monitoring"
+
+    def ready(self) -> None:
+        """Start the monitoring. Opens no connection, starts no thread and no process; may run more than once."""
+        from crm_monitoring import checks
+
+        start()
+        checks.register()
+        setting_changed.connect(_settings_changed, dispatch_uid="crm_monitoring")
+
+
+def start() -> None:
+    """Put the setting into effect."""
+    for part in (sentry.init_sentry, _init_logging, queries.install):
+        try:
+            part()
+        except Exception as error:
+            faults.record(f"Starting {part.__name__}", error)
+
+
+def _init_logging() -> None:
+    logs.init_structured_logging(sentry.observe_line)
+
+
+def _settings_changed(*, setting: str, **kwargs: Any) -> None:
+    if setting in ("CRM_MONITORING", "DEBUG", "LOGGING"):
+        conf.reset()
+        hooks.reset()
+        start()

@@ -1,0 +1,90 @@
+"""
+What went wrong in the monitoring itself, counted so that it can be told.
+
+Every road from the host into this package ends in one `except Exception` that calls `record`. The health view, the system
+check and the command read what is kept here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import wraps
+from time import monotonic
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_QUIET_SECONDS = 60.0
+
+_log = logging.getLogger("crm_monitoring")
+_lock = threading.Lock()
+_failures: Counter[str] = Counter()
+_losses: Counter[str] = Counter()
+_kinds: dict[str, str] = {}
+_next_line: dict[str, float] = {}
+
+reraise = False
+"""Tests set it, so that what production swallows does not pass unseen."""
+
+
+def record(where: str, error: Exception) -> None:
+    """Count a failure of the monitoring at `where`, and log it at most once a minute for each place."""
+    if reraise:
+        raise error
+    now = monotonic()
+    with _lock:
+        _failures[where] += 1
+        _kinds[where] = type(error).__name__
+        due = now >= _next_line.get(where, 0.0)
+        if due:
+            _next_line[where] = now + _QUIET_SECONDS
+    if due:
+        _log.warning("monitoring_failed", extra={"where": where}, exc_info=error)
+
+
+def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
+    """Make `function` return None, and count, where it would have raised into the host's code."""
+
+    @wraps(function)
+    def guard(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            record(function.__name__, error)
+            return None
+
+    return guard
+
+
+def lose(what: str, quantity: int = 1) -> None:
+    """Count `quantity` items of kind `what` that were dropped or could not be delivered."""
+    with _lock:
+        _losses[what] += quantity
+
+
+def losses() -> dict[str, int]:
+    """Return how many items of each kind were lost since the process began."""
+    with _lock:
+        return dict(_losses)
+
+
+def sentences() -> list[str]:
+    """Return one sentence for each place that failed. They name exception classes, never messages."""
+    with _lock:
+        return [
+            f"{where} failed {count} time{'s' if count > 1 else ''}, last with {_kinds[where]}."
+            for where, count in _failures.items()
+        ]
+
+
+def reset() -> None:
+    """Forget everything counted, as at the start of a process."""
+    with _lock:
+        _failures.clear()
+        _losses.clear()
+        _kinds.clear()
+        _next_line.clear()

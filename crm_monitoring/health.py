@@ -1,0 +1,122 @@
+"""Whether the monitoring itself works, told without secrets; and whether the databases answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from django.db import connections
+
+from crm_monitoring import conf, faults
+from crm_monitoring.logs import effective_level, is_structured
+from crm_monitoring.sentry import status as sentry_status
+
+READY_SECONDS = 1.0
+
+
+def problems() -> list[str]:
+    """Return one sentence for everything that does not work as it was asked to. No value of a setting is in them."""
+    sentry = sentry_status()
+    found = [f"{problem.id}: {problem.key or 'CRM_MONITORING'} cannot be used as it is set." for problem in conf.load().problems]
+    if sentry.refusal:
+        found.append(sentry.refusal)
+    if not sentry.healthy:
+        found.append("Sentry's queue is full, or its server asks to wait: events are being dropped.")
+    return found + faults.sentences()
+
+
+def check_monitoring_health() -> dict[str, Any]:
+    """
+    Tell whether the monitoring works.
+
+    Returns:
+        "sentry" (enabled, environment, dsn_configured, release, traces_sample_rate), "logging" (level, structured), "lost"
+        (counts of what was dropped in this process, by kind), and "problems", one sentence each. No secrets, hosts or texts
+        of drivers are in it.
+    """
+    sentry = sentry_status()
+    return {
+        "sentry": {
+            "enabled": sentry.enabled,
+            "environment": sentry.environment,
+            "dsn_configured": sentry.dsn_configured,
+            "release": sentry.release,
+            "traces_sample_rate": sentry.traces_sample_rate,
+        },
+        "logging": {"level": effective_level(), "structured": is_structured()},
+        "lost": faults.losses(),
+        "problems": problems(),
+    }
+
+
+def is_degraded(health: dict[str, Any]) -> bool:
+    """Whether what `check_monitoring_health` returned calls for somebody."""
+    return bool(health["problems"])
+
+
+def databases_ready() -> dict[str, bool]:
+    """
+    Ask every database, each with a second to answer.
+
+    Returns:
+        Whether it answered, by alias; with HEALTH_CHECK_MIGRATIONS, whether it also has no migration to apply.
+    """
+    probes = [_Probe.start(alias) for alias in connections]
+    deadline = monotonic() + READY_SECONDS
+    return {probe.alias: probe.result(deadline) for probe in probes}
+
+
+class _Probe:
+    """One database's answer, asked for in a thread: a driver may hang longer than a load balancer waits."""
+
+    _hanging: dict[str, _Probe] = {}
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self._is_ready = False
+        self._thread = threading.Thread(target=self._ask, name=f"crm_monitoring-ready-{alias}", daemon=True)
+
+    @classmethod
+    def start(cls, alias: str) -> _Probe:
+        """Ask the database, unless an earlier question is still waiting for its answer."""
+        hanging = cls._hanging.get(alias)
+        if hanging is not None and hanging._thread.is_alive():
+            return hanging
+        probe = cls(alias)
+        cls._hanging[alias] = probe
+        probe._thread.start()
+        return probe
+
+    def _ask(self) -> None:
+        try:
+            self._is_ready = all(question(self.alias) for question in _questions())
+        except Exception:
+            # The answer is no. What the driver says may hold a host or a user, so nobody hears it.
+            self._is_ready = False
+        finally:
+            connections[self.alias].close()
+
+    def result(self, deadline: float) -> bool:
+        """Wait for the answer until `deadline`, a moment of the monotonic clock."""
+        self._thread.join(max(0.0, deadline - monotonic()))
+        return self._is_ready and not self._thread.is_alive()
+
+
+def _questions() -> list[Callable[[str], bool]]:
+    return [_answers, _is_migrated] if conf.get().HEALTH_CHECK_MIGRATIONS else [_answers]
+
+
+def _answers(alias: str) -> bool:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return bool(cursor.fetchone())
+
+
+def _is_migrated(alias: str) -> bool:
+    # Imported here, for hardly anybody asks and everybody would pay.
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connections[alias])
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes())

@@ -1,0 +1,183 @@
+"""What happens to a request, whoever serves it: it begins, finds its view, fails or is answered, and is concluded once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import structlog
+from django.http import HttpRequest, HttpResponseBase
+from django_structlog.app_settings import app_settings
+
+from crm_monitoring import conf, context, hooks
+from crm_monitoring.clients import client_ip
+from crm_monitoring.context import RequestContext
+from crm_monitoring.logs import get_logger
+from crm_monitoring.names import method_of, route_of
+from crm_monitoring.queries import tell_n_plus_one
+from crm_monitoring.records import CLIENT_CLOSED_REQUEST, UNROUTED, RequestRecord
+from crm_monitoring.request_ids import request_id_of
+from crm_monitoring.sentry import RequestTrace, capture_crash, report_handled
+from crm_monitoring.sentry.tracing import is_unmonitored
+
+logger = get_logger("crm_monitoring.requests")
+
+
+def begin(request: HttpRequest) -> RequestContext:
+    """Open the context of `request`, and make it the current one."""
+    running = RequestContext(request, request_id_of(request), method_of(request))
+    previous = context.current()
+    if previous is not None:
+        _step_over(previous, running)
+    _bind(running)
+    running.unmonitored = _is_unmonitored_path(request.path_info)
+    running.trace = RequestTrace(request, running.request_id, running.method, unmonitored=running.unmonitored)
+    context.use(running)
+    return running
+
+
+def _step_over(previous: RequestContext, running: RequestContext) -> None:
+    if previous.handed_over:
+        # Its server never closed the response.
+        leave(previous)
+    else:
+        # A request made within a request: the outer one goes on when this one is done.
+        running.outer = previous
+        running.outer_bound = structlog.contextvars.get_contextvars()
+
+
+def _bind(running: RequestContext) -> None:
+    # Where code of others (django-structlog's receivers for Celery and tasks among it) looks for the id.
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=running.request_id)
+    if app_settings.TRUST_UPSTREAM_CORRELATION_ID:
+        correlation_id = running.request.META.get("HTTP_X_CORRELATION_ID")
+        if correlation_id:
+            structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
+
+
+def _is_unmonitored_path(path: str) -> bool:
+    return any(path == known or path.startswith(f"{known.rstrip('/')}/") for known in conf.get().UNMONITORED_PATHS)
+
+
+def enter_view(running: RequestContext, view: Any) -> None:
+    """Name the request after the route that Django found for it."""
+    running.route = route_of(running.request.resolver_match)
+    running.unmonitored = running.unmonitored or is_unmonitored(view)
+    if running.trace is not None:
+        running.trace.name(running.endpoint)
+
+
+def report_answered(running: RequestContext, status: int) -> None:
+    """Report an exception that Django answered itself, where its status is one of FAILED_REQUEST_STATUS_CODES."""
+    error = running.handled_error
+    if error is not None and running.event_id is None and status in conf.get().FAILED_REQUEST_STATUS_CODES:
+        running.event_id = report_handled(error)
+
+
+def abort(running: RequestContext, error: BaseException) -> None:
+    """Conclude a request that ends without a response: cancelled, or by an exception that Django does not answer."""
+    if isinstance(error, asyncio.CancelledError):
+        conclude(running, CLIENT_CLOSED_REQUEST)
+        return
+    fail(running, error)
+    conclude(running, 500)
+
+
+def fail(running: RequestContext, error: BaseException) -> None:
+    """Report an exception that nobody answers. Leaving with status 0 is none."""
+    running.error = error
+    if running.event_id is None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
+        running.event_id = capture_crash(error)
+
+
+def size_of(response: HttpResponseBase) -> int | None:
+    """Return the number of bytes in the response's body, None where nobody knows before it is sent."""
+    length = response.headers.get("Content-Length", "")
+    if length.isdigit():
+        return int(length)
+    return len(response.content) if hasattr(response, "content") else None
+
+
+def conclude(running: RequestContext, status: int, response_bytes: int | None = None) -> None:
+    """Log the request's one line, hand its record to the hooks and close its trace. Only the first call counts."""
+    if running.concluded:
+        return
+    running.concluded = True
+    running.handed_over = True
+    try:
+        tell_n_plus_one(running)
+        record = _record(running, status, response_bytes)
+        _log(running, record)
+        if not running.unmonitored:
+            hooks.emit(record)
+    finally:
+        _close(running, status)
+
+
+def _record(running: RequestContext, status: int, response_bytes: int | None) -> RequestRecord:
+    request = running.request
+    return RequestRecord(
+        request_id=running.request_id,
+        method=running.method,
+        route=running.route or UNROUTED,
+        path=request.path,
+        status=status,
+        started=running.started,
+        duration_ms=running.elapsed_ms(),
+        db_queries=running.db_queries,
+        db_ms=running.db_ms,
+        response_bytes=response_bytes,
+        user_id=running.user_id,
+        client_ip=client_ip(request) if conf.get().LOG_CLIENT_IP else None,
+        trace_id=running.trace_id,
+        error=type(running.error).__name__ if running.error else None,
+    )
+
+
+def _log(running: RequestContext, record: RequestRecord) -> None:
+    fields: dict[str, Any] = {
+        **running.extra,
+        "method": record.method,
+        "route": record.route,
+        "path": record.path,
+        "status": record.status,
+        "duration_ms": round(record.duration_ms, 3),
+        "db_queries": record.db_queries,
+        "db_ms": round(record.db_ms, 3),
+    }
+    if record.response_bytes is not None:
+        fields["response_bytes"] = record.response_bytes
+    if record.client_ip is not None:
+        fields["ip"] = record.client_ip
+    if running.error is not None:
+        fields["exc_info"] = running.error
+    logger.log(_level(running, record), "request_finished" if running.error is None else "request_failed", **fields)
+
+
+def _level(running: RequestContext, record: RequestRecord) -> int:
+    if record.failed:
+        return logging.ERROR
+    if running.unmonitored:
+        return logging.DEBUG
+    return logging.WARNING if record.status >= 400 else logging.INFO
+
+
+def _close(running: RequestContext, status: int) -> None:
+    if running.trace is not None:
+        if running.unmonitored:
+            running.trace.discard()
+        running.trace.close(status)
+    if running.outer is not None:
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(**running.outer_bound)
+        context.use(running.outer)
+
+
+def leave(running: RequestContext) -> None:
+    """Forget the request: its server has closed the response, and no line of it can follow."""
+    if running.status_on_leave is not None:
+        conclude(running, running.status_on_leave, running.bytes_on_leave)
+    context.use(None)
+    structlog.contextvars.clear_contextvars()

@@ -1,0 +1,188 @@
+"""
+Watches each request from its first byte to its last: id, trace, route, one line, one record.
+
+Sync and async share every line but the await. Nothing the host can see is wrapped: the content of a stream passes through an
+iterator of ours, as Django offers it; the response itself stays the view's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from asgiref.sync import sync_to_async
+from django.core.signals import request_finished
+from django.http import HttpRequest, HttpResponseBase
+from django.http.response import StreamingHttpResponse
+from django_structlog import signals
+from django_structlog.middlewares import RequestMiddleware
+
+from crm_monitoring import conf, context, faults, lifecycle
+from crm_monitoring.context import RequestContext
+from crm_monitoring.lifecycle import logger
+from crm_monitoring.streaming import watch_stream
+
+GetResponse = Callable[[HttpRequest], Any]
+
+
+class MonitoringMiddleware(RequestMiddleware):
+    """
+    Belongs first in MIDDLEWARE, so that it sees what all the others do.
+
+    It extends django-structlog's: the four signals of `django_structlog.signals` are sent, and there is one line a request.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        super().__init__(get_response)
+        self._is_async = asyncio.iscoroutinefunction(get_response)
+        if self._is_async:
+            # Django would run a plain process_view in a thread, at some 250 us a request.
+            self.process_view = self._async_process_view
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Serve the request, and watch it."""
+        if self._is_async:
+            return self.__acall__(request)
+        running = _begin(request)
+        if _wants_start():
+            _send_start(running)
+        try:
+            response = self.get_response(request)
+        except BaseException as error:
+            _abort(running, error)
+            raise
+        if _wants_end(running):
+            _send_end(running, response)
+        _finish(running, response)
+        return response
+
+    async def __acall__(self, request: HttpRequest) -> Any:
+        """Serve the request, and watch it."""
+        running = _begin(request)
+        if _wants_start():
+            await sync_to_async(_send_start)(running)
+        try:
+            response = await cast(Awaitable[Any], self.get_response(request))
+        except BaseException as error:
+            _abort(running, error)
+            raise
+        if _wants_end(running):
+            await sync_to_async(_send_end)(running, response)
+        _finish(running, response)
+        return response
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
+        """Name the request after its route."""
+        _enter_view(request, view)
+
+    async def _async_process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
+        _enter_view(request, view)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+        """Keep what the view raised, for the statuses that are reported though Django answers them."""
+        running = _running(request)
+        if running is not None:
+            running.handled_error = exception
+
+    def process_got_request_exception(self, sender: Any, request: HttpRequest, **kwargs: Any) -> None:
+        """Keep what the request failed with."""
+        running = _running(request)
+        if running is not None:
+            running.error = sys.exc_info()[1]
+
+
+def _running(request: HttpRequest) -> RequestContext | None:
+    running = context.current()
+    return running if running is not None and running.request is request else None
+
+
+# -- the doors: what is guarded, so that no failure of ours is one of the request -----------------------------------------
+
+
+@faults.guarded
+def _begin(request: HttpRequest) -> RequestContext:
+    return lifecycle.begin(request)
+
+
+@faults.guarded
+def _enter_view(request: HttpRequest, view: Any) -> None:
+    running = _running(request)
+    if running is not None:
+        lifecycle.enter_view(running, view)
+
+
+@faults.guarded
+def _abort(running: RequestContext | None, error: BaseException) -> None:
+    if running is not None:
+        lifecycle.abort(running, error)
+
+
+@faults.guarded
+def _finish(running: RequestContext | None, response: HttpResponseBase) -> None:
+    if running is None:
+        return
+    response[conf.get().REQUEST_ID_HEADER] = running.request_id
+    lifecycle.report_answered(running, response.status_code)
+    running.handed_over = True
+    if isinstance(response, StreamingHttpResponse):
+        watch_stream(running, response)
+    else:
+        lifecycle.conclude(running, response.status_code, lifecycle.size_of(response))
+
+
+@faults.guarded
+def forget(sender: Any = None, **kwargs: Any) -> None:
+    """Leave the request's context once the server has closed the response; a receiver of `request_finished`."""
+    running = context.current()
+    if running is not None and running.handed_over:
+        lifecycle.leave(running)
+
+
+request_finished.connect(forget, dispatch_uid="crm_monitoring")
+
+
+# -- django-structlog's signals -------------------------------------------------------------------------------------------
+
+
+def _wants_start() -> bool:
+    return signals.bind_extra_request_metadata.has_listeners(MonitoringMiddleware)
+
+
+@faults.guarded
+def _send_start(running: RequestContext | None) -> None:
+    if running is not None:
+        request = running.request
+        known = {"request": f"{request.method} {request.path}", "user_agent": request.META.get("HTTP_USER_AGENT")}
+        _send(running, signals.bind_extra_request_metadata, known, request=request)
+
+
+def _wants_end(running: RequestContext | None) -> bool:
+    if running is None:
+        return False
+    if running.error is None:
+        return signals.bind_extra_request_finished_metadata.has_listeners(MonitoringMiddleware)
+    return signals.bind_extra_request_failed_metadata.has_listeners(
+        MonitoringMiddleware
+    ) or signals.update_failure_response.has_listeners(MonitoringMiddleware)
+
+
+@faults.guarded
+def _send_end(running: RequestContext, response: HttpResponseBase) -> None:
+    request, error = running.request, running.error
+    known = {"request": f"{request.method} {request.path}", "code": response.status_code}
+    if error is None:
+        _send(running, signals.bind_extra_request_finished_metadata, known, request=request, response=response)
+        return
+    _send(running, signals.bind_extra_request_failed_metadata, known, request=request, exception=error)
+    signals.update_failure_response.send(
+        sender=MonitoringMiddleware, request=request, response=response, logger=logger, exception=error
+    )
+
+
+def _send(running: RequestContext, signal: Any, known: dict[str, Any], **about: Any) -> None:
+    """Send one of the signals; what its receivers add to `log_kwargs` goes into the request's line."""
+    log_kwargs = dict(known)
+    signal.send(sender=MonitoringMiddleware, logger=logger, log_kwargs=log_kwargs, **about)
+    running.extra.update({name: value for name, value in log_kwargs.items() if name not in known})

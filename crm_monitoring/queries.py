@@ -1,0 +1,128 @@
+"""Counts every database query through Django's execute wrappers, and tells of slow ones and of N+1."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Callable
+from time import perf_counter, time
+from types import FrameType
+from typing import Any
+
+import django
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from crm_monitoring import conf, context, faults
+from crm_monitoring.context import Query, RequestContext
+from crm_monitoring.logs import get_logger
+from crm_monitoring.sentry.tracing import AnySpan, finish_query_span, start_query_span
+
+_MAX_STATEMENTS = 1000
+_NOT_OWN = (
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    os.path.dirname(django.__file__),
+    os.path.dirname(__file__),
+    "<",
+)
+
+logger = get_logger("crm_monitoring.queries")
+
+
+def install() -> None:
+    """Watch every connection there is, and every one that will be made."""
+    connection_created.connect(_watch, dispatch_uid="crm_monitoring")
+    for connection in connections.all(initialized_only=True):
+        _watch(None, connection)
+
+
+def _watch(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    # connection.execute_wrapper() is for a `with` block; a connection is watched as long as it lives.
+    if watch_query not in connection.execute_wrappers:
+        connection.execute_wrappers.append(watch_query)
+
+
+def watch_query(execute: Callable[..., Any], sql: str, params: Any, many: bool, wrapper_context: dict[str, Any]) -> Any:
+    """Run one query, and note it on the running request and on the trace."""
+    connection = wrapper_context["connection"]
+    span = _begin(sql, connection)
+    started, clock = time(), perf_counter()
+    try:
+        return execute(sql, params, many, wrapper_context)
+    finally:
+        _note(Query(started, sql, (perf_counter() - clock) * 1000, connection.alias), span)
+
+
+def _begin(sql: str, connection: BaseDatabaseWrapper) -> AnySpan | None:
+    try:
+        return start_query_span(str(sql), connection.vendor, str(connection.settings_dict.get("NAME") or ""))
+    except Exception as error:
+        faults.record("Starting the span of a query", error)
+        return None
+
+
+def _note(query: Query, span: AnySpan | None) -> None:
+    try:
+        config = conf.get()
+        place = None
+        if config.SLOW_QUERY_MS and query.duration_ms > config.SLOW_QUERY_MS:
+            place = caller()
+            _tell_slow(query, place, config.SLOW_QUERY_MS)
+        if span is not None:
+            finish_query_span(span, place)
+        request = context.current()
+        if request is not None:
+            _count(request, query, config.N_PLUS_ONE_THRESHOLD)
+    except Exception as error:
+        faults.record("Counting a query", error)
+
+
+def _tell_slow(query: Query, place: dict[str, Any], threshold_ms: float) -> None:
+    logger.warning(
+        "slow_query_detected",
+        query=query.sql,
+        duration_ms=round(query.duration_ms, 3),
+        threshold_ms=threshold_ms,
+        database=query.alias,
+        **place,
+    )
+
+
+def _count(request: RequestContext, query: Query, threshold: int) -> None:
+    request.db_queries += 1
+    request.db_ms += query.duration_ms
+    request.recent_queries.append(query)
+    if threshold and (query.sql in request.statements or len(request.statements) < _MAX_STATEMENTS):
+        request.statements[query.sql] += 1
+        if request.statements[query.sql] == threshold + 1:
+            # The first place that goes over the threshold is inside the loop that is to blame.
+            request.repeated[query.sql] = caller()
+
+
+def tell_n_plus_one(request: RequestContext) -> None:
+    """Log each statement that the request repeated too often, once, with its final count."""
+    for sql, place in request.repeated.items():
+        logger.warning(
+            "n_plus_one_detected",
+            query=sql,
+            count=request.statements[sql],
+            threshold=conf.get().N_PLUS_ONE_THRESHOLD,
+            **place,
+        )
+
+
+def caller() -> dict[str, Any]:
+    """Return where in the project's own code the call comes from, by OpenTelemetry's names; empty where it comes from none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_NOT_OWN):
+            return {
+                "code.filepath": frame.f_code.co_filename,
+                "code.lineno": frame.f_lineno,
+                "code.function": frame.f_code.co_qualname,
+            }
+        frame = frame.f_back
+    return {}
+

@@ -1,0 +1,49 @@
+"""The only package that talks to sentry_sdk; the rest of the house calls what is named here."""
+
+from __future__ import annotations
+
+from crm_monitoring.sentry.client import (
+    SentryStatus,
+    flush,
+    get_traces_sample_rate,
+    init_sentry,
+    status,
+)
+from crm_monitoring.sentry.events import (
+    add_breadcrumb,
+    capture_crash,
+    capture_exception,
+    capture_message,
+    observe_line,
+    report_handled,
+    set_tag,
+    set_transaction_context,
+    set_user_context,
+)
+from crm_monitoring.sentry.tracing import (
+    OperationSpan,
+    RequestTrace,
+    start_operation_span,
+    start_query_span,
+)
+
+__all__ = [
+    "OperationSpan",
+    "RequestTrace",
+    "SentryStatus",
+    "add_breadcrumb",
+    "capture_crash",
+    "capture_exception",
+    "capture_message",
+    "flush",
+    "get_traces_sample_rate",
+    "init_sentry",
+    "observe_line",
+    "report_handled",
+    "set_tag",
+    "set_transaction_context",
+    "set_user_context",
+    "start_operation_span",
+    "start_query_span",
+    "status",
+]

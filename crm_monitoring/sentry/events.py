@@ -1,0 +1,145 @@
+"""Errors, messages, breadcrumbs and users: what makes or adorns an event."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, cast
+
+import sentry_sdk
+from sentry_sdk.utils import event_from_exception
+
+from crm_monitoring import context
+from crm_monitoring.faults import guarded
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "critical": logging.CRITICAL}
+_SENTRY_LEVELS = {"critical": "fatal"}
+_NOT_FIELDS = frozenset(("event", "level", "timestamp", "logger", "exc_info", "request_id", "trace_id", "span_id", "user_id"))
+
+# Their lines repeat what the request itself reports, or what the SDK does.
+_UNREPORTED = ("django.request", "django.server", "sentry_sdk", "crm_monitoring", "gunicorn.access", "uvicorn.access", "urllib3")
+
+
+@guarded
+def add_breadcrumb(message: str, category: str = "default", level: str = "info", data: Mapping[str, Any] | None = None) -> None:
+    """Note a step on the way; the next event of this request or task carries the latest hundred."""
+    sentry_sdk.add_breadcrumb(message=message, category=category, level=level, data=dict(data or {}))
+
+
+@guarded
+def capture_exception(
+    exc: BaseException | None = None,
+    extra: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    level: str = "error",
+) -> str | None:
+    """
+    Report an exception that was handled.
+
+    Args:
+        exc: The exception; without it the one being handled right now.
+        extra: Values shown with the event.
+        tags: Values to search events by.
+
+    Returns:
+        The event's id, 32 hexadecimal digits, or None where nothing is sent or nothing is being handled.
+    """
+    if exc is None and sys.exc_info()[1] is None:
+        return None
+    return sentry_sdk.capture_exception(exc, level=level, extras=dict(extra or {}), tags=dict(tags or {}))
+
+
+@guarded
+def capture_message(
+    message: str,
+    level: str = "info",
+    extra: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> str | None:
+    """
+    Report something worth knowing that is no exception.
+
+    Returns:
+        The event's id, 32 hexadecimal digits, or None where nothing is sent.
+    """
+    return sentry_sdk.capture_message(message, cast(Any, level), extras=dict(extra or {}), tags=dict(tags or {}))
+
+
+@guarded
+def set_user_context(user_id: Any, email: str | None = None, username: str | None = None, **extra: Any) -> None:
+    """Say who the current request or task acts for, on every event of it."""
+    user = {"id": str(user_id), "email": email, "username": username, **extra}
+    sentry_sdk.set_user({name: value for name, value in user.items() if value is not None})
+
+
+@guarded
+def set_transaction_context(name: str, operation: str = "http.server") -> None:
+    """Name the current transaction and say what kind of work it is, in place of the route."""
+    request = context.current()
+    if request is not None and request.trace is not None:
+        request.trace.rename(name, operation)
+    else:
+        sentry_sdk.set_transaction_name(name, source="custom")
+
+
+@guarded
+def set_tag(key: str, value: Any) -> None:
+    """Add a value to search by to every event of the current request or task."""
+    sentry_sdk.set_tag(key, value)
+
+
+def capture_crash(error: BaseException, mechanism: str = "django") -> str | None:
+    """Report an exception that nobody handled; returns the event's id."""
+    return _capture(error, {"type": mechanism, "handled": False})
+
+
+def report_handled(error: BaseException) -> str | None:
+    """Report an exception that Django answered itself, such as Http404; returns the event's id."""
+    return _capture(error, {"type": "django", "handled": True})
+
+
+def _capture(error: BaseException, mechanism: dict[str, Any], **fields: Any) -> str | None:
+    client = sentry_sdk.get_client()
+    if client.transport is None:
+        return None
+    event, hint = event_from_exception(error, client_options=client.options, mechanism=mechanism)
+    event.update(cast(Any, fields))
+    return sentry_sdk.capture_event(event, hint=hint)
+
+
+def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """
+    Make a breadcrumb of a log line, and an event of one at ERROR or above. A structlog processor.
+
+    The event's title is the exception the line carries, else the line's event name: both are stable, so that occurrences
+    group. Fields become the context "log".
+    """
+    severity = _LEVELS.get(line["level"], logging.INFO)
+    if severity < logging.INFO or _is_unreported(line["logger"]) or sentry_sdk.get_client().transport is None:
+        return line
+    fields = {name: value for name, value in line.items() if name not in _NOT_FIELDS}
+    if severity >= logging.ERROR:
+        _report_line(line, fields)
+    sentry_sdk.add_breadcrumb(
+        type="log", category=line["logger"], level=_level(line), message=str(line["event"]), data=fields
+    )
+    return line
+
+
+def _is_unreported(logger_name: str) -> bool:
+    return logger_name.startswith(_UNREPORTED)
+
+
+def _report_line(line: MutableMapping[str, Any], fields: dict[str, Any]) -> None:
+    about = {"level": _level(line), "logger": line["logger"], "contexts": {"log": {**fields, "event": str(line["event"])}}}
+    error = line.get("exc_info")
+    if error is not None:
+        _capture(error, {"type": "logging", "handled": True}, **about)
+    else:
+        sentry_sdk.capture_event(cast(Any, {**about, "logentry": {"message": str(line["event"])}}))
+
+
+def _level(line: MutableMapping[str, Any]) -> str:
+    level = line["level"] if line["level"] in _LEVELS else "info"
+    return _SENTRY_LEVELS.get(level, level)

@@ -1,0 +1,76 @@
+"""
+Our Django integration for sentry_sdk, in place of its own.
+
+The SDK's wraps responses, middleware, signals and cursors, reads the user and costs most of what monitoring costs. Ours hooks in
+where Django offers it: a signal for crashes, processors that add what they know when, and only when, an event is made.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import sentry_sdk
+from django.core.signals import got_request_exception
+from django.db.models import QuerySet
+from sentry_sdk.integrations import Integration
+from sentry_sdk.scope import add_global_event_processor
+from sentry_sdk.serializer import add_global_repr_processor
+
+from crm_monitoring import context, faults
+from crm_monitoring.sentry.events import capture_crash
+from crm_monitoring.sentry.request_data import add_request_data, with_template_frames
+
+
+class RequestIntegration(Integration):
+    """Reports crashed requests, and describes the request on every event made while one runs."""
+
+    # The SDK's own name for it: so the SDK does not set up its own besides.
+    identifier = "django"
+
+    @staticmethod
+    def setup_once() -> None:
+        """Connect the signal and the processors."""
+        got_request_exception.connect(_request_crashed, dispatch_uid="crm_monitoring")
+        add_global_event_processor(_describe)
+        add_global_repr_processor(_unevaluated)
+
+
+def _is_ours() -> bool:
+    return sentry_sdk.get_client().get_integration(RequestIntegration) is not None
+
+
+def _request_crashed(sender: Any, request: Any, **kwargs: Any) -> None:
+    try:
+        error = sys.exc_info()[1]
+        if error is not None and _is_ours():
+            _report(error, request)
+    except Exception as fault:
+        faults.record("Reporting a crash", fault)
+
+
+def _report(error: BaseException, request: Any) -> None:
+    running = context.current()
+    if running is not None and (request is None or running.request is request):
+        running.event_id = capture_crash(error)
+        return
+    # Raised by a middleware outside ours: the request has no scope of its own any more, or never had one.
+    with sentry_sdk.isolation_scope() as scope:
+        scope.add_event_processor(lambda event, hint: add_request_data(event, hint, request, None))
+        capture_crash(error)
+
+
+def _describe(event: Any, hint: Any) -> Any:
+    if not _is_ours():
+        return event
+    running = context.current()
+    if running is not None:
+        add_request_data(event, hint, running.request, running)
+    return with_template_frames(event, hint)
+
+
+def _unevaluated(value: Any, hint: Any) -> Any:
+    # The repr of a QuerySet would run its query.
+    if isinstance(value, QuerySet):
+        return f"<QuerySet of {value.model._meta.label}>"
+    return NotImplemented

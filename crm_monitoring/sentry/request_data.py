@@ -1,0 +1,149 @@
+"""What an event says of its request: put together only when an event is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import DisallowedHost
+from sentry_sdk.utils import walk_exception_chain
+
+from crm_monitoring import context
+from crm_monitoring.clients import client_ip
+from crm_monitoring.names import endpoint_of
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from crm_monitoring.context import Query, RequestContext
+
+FILTERED = "[Filtered]"
+_PRIVATE_HEADERS = frozenset(
+    ("authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key", "x-csrftoken", "x-forwarded-for", "x-real-ip")
+)
+_ENVIRONMENT = ("SERVER_NAME", "SERVER_PORT")
+_MAX_FRAMES = 50
+
+
+def add_request_data(event: Any, hint: Any, request: HttpRequest, running: RequestContext | None) -> Any:
+    """Add to `event` what is known of `request`; of what the event has already, nothing is replaced."""
+    if event.get("type") == "check_in":
+        return event
+    info = {**_request_info(request), **event.get("request", {})}
+    event["request"] = info
+    _add_body(event, hint, request)
+    user_id = context.evaluated_user_id(request)
+    if user_id is not None:
+        event["user"] = {"id": user_id, **(event.get("user") or {})}
+    if event.get("type") != "transaction":
+        if running is None or running.trace is None or not running.trace.renamed:
+            event["transaction"] = endpoint_of(request)
+            event["transaction_info"] = {"source": "route"}
+        _add_breadcrumbs(event, request, running)
+    return event
+
+
+def _request_info(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "url": f"{request.scheme}://{_host(request)}{request.path}",
+        "method": request.method,
+        "query_string": request.META.get("QUERY_STRING", ""),
+        "headers": {
+            name: FILTERED if name.lower() in _PRIVATE_HEADERS else value for name, value in request.headers.items()
+        },
+        "env": {name: request.META[name] for name in _ENVIRONMENT if name in request.META},
+    }
+
+
+def _host(request: HttpRequest) -> str:
+    try:
+        return request.get_host()
+    except DisallowedHost:
+        return str(request.META.get("SERVER_NAME", ""))
+
+
+def _add_body(event: Any, hint: Any, request: HttpRequest) -> None:
+    # The SDK's own reader: JSON and forms parsed, files and raw text left out, sizes limited, cookies only with PII.
+    # Imported here, for its module is heavy and only an event needs it.
+    from sentry_sdk.integrations.django import DjangoRequestExtractor
+
+    DjangoRequestExtractor(_drf_request(hint, request) or request).extract_into_event(event)
+
+
+def _drf_request(hint: Any, request: HttpRequest) -> Any | None:
+    """Return Django REST framework's wrapper of `request`: it holds the body that it parsed and that cannot be read again."""
+    exc_info = (hint or {}).get("exc_info")
+    for local in _locals(exc_info[2] if exc_info else None):
+        wrapper = local.get("request")
+        if getattr(wrapper, "_request", None) is request:
+            return wrapper
+    return None
+
+
+def _locals(traceback: TracebackType | None) -> Iterator[dict[str, Any]]:
+    for _ in range(_MAX_FRAMES):
+        if traceback is None:
+            return
+        yield traceback.tb_frame.f_locals
+        traceback = traceback.tb_next
+
+
+def _add_breadcrumbs(event: Any, request: HttpRequest, running: RequestContext | None) -> None:
+    if running is None:
+        return
+    crumbs = event.get("breadcrumbs")
+    if not isinstance(crumbs, dict) or not isinstance(crumbs.get("values"), list):
+        return
+    own = [_request_crumb(request, running), *map(_query_crumb, running.recent_queries)]
+    crumbs["values"] = sorted([*own, *crumbs["values"]], key=lambda crumb: crumb["timestamp"])
+
+
+def _request_crumb(request: HttpRequest, running: RequestContext) -> dict[str, Any]:
+    return {
+        "timestamp": datetime.fromtimestamp(running.started, UTC),
+        "type": "http",
+        "category": "http",
+        "level": "info",
+        "message": f"HTTP Request: {request.method} {request.path}",
+        "data": {"method": request.method, "url": f"{request.scheme}://{_host(request)}{request.path}", "client_ip": client_ip(request)},
+    }
+
+
+def _query_crumb(query: Query) -> dict[str, Any]:
+    return {
+        "timestamp": datetime.fromtimestamp(query.started, UTC),
+        "type": "query",
+        "category": "query",
+        "level": "info",
+        "message": query.sql,
+        "data": {"duration_ms": round(query.duration_ms, 3), "database": query.alias},
+    }
+
+
+def with_template_frames(event: Any, hint: Any) -> Any:
+    """Add to an exception raised in a template the frame of the template's own line."""
+    exc_info = (hint or {}).get("exc_info")
+    values = (event.get("exception") or {}).get("values")
+    if exc_info is None or not values:
+        return event
+    for value, (_, error, _) in zip(reversed(values), walk_exception_chain(exc_info), strict=False):
+        if hasattr(error, "template_debug"):
+            _insert_template_frame(value, error)
+    return event
+
+
+def _insert_template_frame(value: dict[str, Any], error: Any) -> None:
+    from sentry_sdk.integrations.django.templates import get_template_frame_from_exception
+
+    frame = get_template_frame_from_exception(error)
+    if frame is None:
+        return
+    frames = value.setdefault("stacktrace", {}).setdefault("frames", [])
+    rendering = [
+        index
+        for index, known in enumerate(frames)
+        if known.get("module") == "django.template.base" and known.get("function") in ("Parser.parse", "parse", "render")
+    ]
+    frames.insert(rendering[-1] + 1 if rendering else len(frames), frame)

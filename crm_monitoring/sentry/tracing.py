@@ -1,0 +1,284 @@
+"""One request's place in Sentry: its scope, its trace and, where sampled, its transaction; and the spans within."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk.scope import Scope
+from sentry_sdk.traces import StreamedSpan
+from sentry_sdk.tracing import Span, Transaction
+
+from crm_monitoring import conf, context
+from crm_monitoring.names import resolved, route_of
+from crm_monitoring.records import UNROUTED
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+AnySpan = Span | StreamedSpan
+_TRACE_HEADERS = {"HTTP_SENTRY_TRACE": "sentry-trace", "HTTP_BAGGAGE": "baggage"}
+_ORIGIN = "auto.http.django"
+_DB_ORIGIN = "auto.db.django"
+
+
+def is_streaming() -> bool:
+    """Whether the SDK sends each span by itself (`trace_lifecycle="stream"`) rather than transactions."""
+    options = sentry_sdk.get_client().options
+    lifecycle = options.get("trace_lifecycle") or (options.get("_experiments") or {}).get("trace_lifecycle")
+    return lifecycle == "stream"
+
+
+def _is_tracing() -> bool:
+    options = sentry_sdk.get_client().options
+    return options.get("traces_sample_rate") is not None or options.get("traces_sampler") is not None
+
+
+class RequestTrace:
+    """
+    The Sentry side of one request.
+
+    It isolates what is set during the request (tags, user, breadcrumbs) from `__init__` to `close`, which must be called once.
+
+    Attributes:
+        trace_id: 32 hexadecimal digits, the caller's where it sent a `sentry-trace` header.
+        renamed: Somebody has given the transaction a name of its own.
+    """
+
+    __slots__ = ("_isolation", "_own_span_id", "_scope", "_segment", "renamed", "trace_id")
+
+    def __init__(self, request: HttpRequest, request_id: str, method: str, *, unmonitored: bool) -> None:
+        self._isolation: AbstractContextManager[Scope] = sentry_sdk.isolation_scope()
+        self._scope = self._isolation.__enter__()
+        self._scope.clear_breadcrumbs()
+        self._scope.set_tag("request_id", request_id)
+        self._scope.set_attribute("request_id", request_id)
+        self._segment: AnySpan | None = None
+        self.renamed = False
+        headers = {name: request.META[key] for key, name in _TRACE_HEADERS.items() if key in request.META}
+        if unmonitored or not _is_tracing() or method not in conf.get().TRACES_METHODS:
+            self._scope.generate_propagation_context(headers)
+        elif is_streaming():
+            self._start_segment(request, method, headers)
+        else:
+            self._start_transaction(request, method, headers)
+        propagation = self._scope.get_active_propagation_context()
+        self.trace_id: str = propagation.trace_id
+        self._own_span_id: str = propagation.span_id
+        self._start_session()
+
+    def _start_session(self) -> None:
+        client = sentry_sdk.get_client()
+        if client.transport is not None and client.options["auto_session_tracking"] and client.options["release"]:
+            self._scope.start_session(session_mode="request")
+
+    def _start_transaction(self, request: HttpRequest, method: str, headers: dict[str, str]) -> None:
+        about = _sampling_context(request, method)
+        transaction = sentry_sdk.continue_trace(
+            headers, op="http.server", name=f"{method} {about['route'] or UNROUTED}", source="route", origin=_ORIGIN
+        )
+        self._segment = sentry_sdk.start_transaction(transaction, custom_sampling_context=about)
+        self._segment.__enter__()
+
+    def _start_segment(self, request: HttpRequest, method: str, headers: dict[str, str]) -> None:
+        # A streamed span cannot be called back once the view is known, so the view is looked up before.
+        match = resolved(request)
+        if match is not None and is_unmonitored(match.func):
+            self._scope.generate_propagation_context(headers)
+            return
+        about = _sampling_context(request, method)
+        sentry_sdk.traces.continue_trace(headers)
+        Scope.set_custom_sampling_context(about)
+        self._segment = sentry_sdk.traces.start_span(
+            name=f"{method} {about['route'] or UNROUTED}",
+            attributes={
+                "sentry.op": "http.server",
+                "sentry.origin": _ORIGIN,
+                "sentry.segment.name.source": "route",
+                "http.request.method": method,
+            },
+            parent_span=None,
+        )
+
+    @property
+    def span_id(self) -> str:
+        """The id of the innermost span, 16 hexadecimal digits."""
+        span = current_span()
+        return self._own_span_id if span is None else span.span_id
+
+    @property
+    def sampled(self) -> bool:
+        """Whether spans are kept."""
+        return self._segment is not None and bool(self._segment.sampled)
+
+    def name(self, endpoint: str) -> None:
+        """Name the transaction after its route, unless somebody named it otherwise."""
+        if not self.renamed:
+            sentry_sdk.set_transaction_name(endpoint, source="route")
+
+    def rename(self, name: str, operation: str) -> None:
+        """Name the transaction as its author wants, whatever its route."""
+        self.renamed = True
+        sentry_sdk.set_transaction_name(name, source="custom")
+        match self._segment:
+            case Transaction():
+                self._segment.op = operation
+            case StreamedSpan():
+                self._segment.set_attribute("sentry.op", operation)
+
+    def discard(self) -> None:
+        """Send no transaction after all."""
+        if isinstance(self._segment, Transaction):
+            self._segment.sampled = False
+
+    def close(self, status: int) -> None:
+        """Finish the transaction with the HTTP status, end the session and leave the scope."""
+        try:
+            self._finish_segment(status)
+        finally:
+            self._scope.end_session()
+            self._isolation.__exit__(None, None, None)
+
+    def _finish_segment(self, status: int) -> None:
+        match self._segment:
+            case Transaction():
+                self._segment.set_http_status(status)
+                self._segment.__exit__(None, None, None)
+            case StreamedSpan():
+                self._segment.status = "error" if status >= 400 else "ok"
+                self._segment.set_attribute("http.response.status_code", status)
+                self._segment.end()
+
+
+def _sampling_context(request: HttpRequest, method: str) -> dict[str, Any]:
+    """Return what a sampler may decide by. The route costs a look-up, so only where a sampler asks for it."""
+    options = sentry_sdk.get_client().options
+    route = None
+    if options.get("traces_sampler") is not None or is_streaming():
+        match = resolved(request)
+        route = None if match is None else route_of(match)
+    about: dict[str, Any] = {"method": method, "path": request.path_info, "route": route}
+    if hasattr(request, "scope"):
+        about["asgi_scope"] = request.scope
+    else:
+        about["wsgi_environ"] = getattr(request, "environ", {})
+    return about
+
+
+def is_unmonitored(view: Any) -> bool:
+    """Whether `@unmonitored` marks the view, or the class it was made from."""
+    return getattr(view, "unmonitored", False) or getattr(getattr(view, "view_class", None), "unmonitored", False)
+
+
+def current_span() -> AnySpan | None:
+    """Return the innermost span of what runs now, in either of the SDK's modes."""
+    return sentry_sdk.traces.get_current_span() or sentry_sdk.get_current_span()
+
+
+def start_query_span(sql: str, vendor: str, database: str) -> AnySpan | None:
+    """Start the span of a database query, or return None where nothing is sampled."""
+    parent = current_span()
+    if parent is None or not parent.sampled:
+        return None
+    if isinstance(parent, StreamedSpan):
+        return sentry_sdk.traces.start_span(
+            name=sql,
+            attributes={"sentry.op": "db", "sentry.origin": _DB_ORIGIN, "db.system.name": vendor, "db.namespace": database},
+            active=False,
+        )
+    span = parent.start_child(op="db", name=sql, origin=_DB_ORIGIN)
+    span.set_data("db.system", vendor)
+    span.set_data("db.name", database)
+    return span
+
+
+def finish_query_span(span: AnySpan, place: dict[str, Any] | None) -> None:
+    """Finish the span of a query; a slow one says where in the user's code it was made."""
+    for name, value in (place or {}).items():
+        _set(span, name, value)
+    _end(span)
+
+
+class OperationSpan:
+    """The span of an operation, or its own transaction where none runs. Nothing where it is not sampled."""
+
+    __slots__ = ("_active", "_span")
+
+    def __init__(self, span: AnySpan | None, *, active: bool) -> None:
+        self._span = span
+        # A streamed span is active from its start.
+        self._active = active and isinstance(span, Span)
+        if self._active and span is not None:
+            span.__enter__()  # type: ignore[union-attr]
+
+    def set_data(self, name: str, value: Any) -> None:
+        """Attach a value to the span."""
+        if self._span is not None:
+            _set(self._span, name, value)
+
+    def set_tag(self, name: str, value: Any) -> None:
+        """Attach a value to search by to the span."""
+        if isinstance(self._span, Span):
+            self._span.set_tag(name, value)
+        else:
+            self.set_data(name, value)
+
+    def finish(self, *, failed: bool) -> None:
+        """End the span."""
+        span = self._span
+        if span is None:
+            return
+        if failed:
+            _fail(span)
+        if self._active:
+            span.__exit__(None, None, None)
+        else:
+            _end(span)
+
+
+def start_operation_span(name: str, operation: str, *, active: bool) -> OperationSpan:
+    """
+    Start the span of an operation.
+
+    Args:
+        active: Whether spans started meanwhile become its children. A generator's may not: its caller runs in between.
+    """
+    return OperationSpan(_operation_span(name, operation, active), active=active)
+
+
+def _operation_span(name: str, operation: str, active: bool) -> AnySpan | None:
+    if not _is_tracing():
+        return None
+    parent = current_span()
+    if parent is not None and not parent.sampled:
+        return None
+    if parent is None and context.current() is not None:
+        # A request that is not traced, a health check or a HEAD, makes no transactions of its parts either.
+        return None
+    if is_streaming():
+        return sentry_sdk.traces.start_span(name=name, attributes={"sentry.op": operation}, active=active)
+    if parent is not None:
+        return parent.start_child(op=operation, name=name)  # type: ignore[union-attr]
+    return sentry_sdk.start_transaction(op=operation, name=name, source="custom")
+
+
+def _set(span: AnySpan, name: str, value: Any) -> None:
+    if isinstance(span, StreamedSpan):
+        span.set_attribute(name, value)
+    else:
+        span.set_data(name, value)
+
+
+def _fail(span: AnySpan) -> None:
+    if isinstance(span, StreamedSpan):
+        span.status = "error"
+    else:
+        span.set_status("internal_error")
+
+
+def _end(span: AnySpan) -> None:
+    if isinstance(span, StreamedSpan):
+        span.end()
+    else:
+        span.finish()

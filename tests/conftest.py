@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.transport import Transport
+
+from crm_monitoring import context, faults, hooks
+from crm_monitoring.hooks import Record
+from tests.clients import ASGIClient, WSGIClient
+
+
+class MemoryTransport(Transport):
+    """Keeps every envelope, as bytes that were really serialised."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.envelopes: list[Envelope] = []
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        envelope.serialize()
+        self.envelopes.append(envelope)
+
+    def payloads(self, kind: str) -> list[dict[str, Any]]:
+        return [
+            orjson.loads(item.get_bytes()) for envelope in self.envelopes for item in envelope.items if item.type == kind
+        ]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return self.payloads("event")
+
+    @property
+    def transactions(self) -> list[dict[str, Any]]:
+        return self.payloads("transaction")
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        """Spans of the SDK's stream mode."""
+        return [span for payload in self.payloads("span") for span in payload["items"]]
+
+
+class Lines:
+    """The lines on standard output, each of which must be JSON."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._lines: list[dict[str, Any]] = []
+
+    def all(self) -> list[dict[str, Any]]:
+        captured = self._capsys.readouterr()
+        assert captured.err == ""
+        self._lines += [orjson.loads(line) for line in captured.out.splitlines()]
+        return self._lines
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.all() if line["event"] == event]
+
+    def one(self, event: str) -> dict[str, Any]:
+        (line,) = self.named(event)
+        return line
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    """No state of one test reaches the next, and what production swallows is raised."""
+    faults.reset()
+    faults.reraise = True
+    context.use(None)
+    structlog.contextvars.clear_contextvars()
+    yield
+    context.use(None)
+    structlog.contextvars.clear_contextvars()
+    faults.reraise = False
+
+
+@pytest.fixture
+def monitoring(settings: Any) -> Any:
+    """Replace keys of CRM_MONITORING: `monitoring(LOG_LEVEL="DEBUG")`. Every call starts from an empty setting."""
+
+    def configure(**keys: Any) -> None:
+        settings.CRM_MONITORING = keys
+
+    return configure
+
+
+@pytest.fixture
+def transport() -> MemoryTransport:
+    return MemoryTransport()
+
+
+@pytest.fixture
+def sentry(monitoring: Any, transport: MemoryTransport) -> MemoryTransport:
+    """Sentry on, everything traced, every envelope kept in memory."""
+    monitoring(TRACES_SAMPLE_RATE=1.0, SENTRY_RELEASE="1.0", ENVIRONMENT="test", SENTRY_OPTIONS={"transport": transport})
+    return transport
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
+    return Lines(capsys)
+
+
+@pytest.fixture
+def records() -> Iterator[list[Record]]:
+    """What the hooks are given."""
+    kept: list[Record] = []
+    hooks.register(kept.append)
+    yield kept
+    hooks.unregister(kept.append)
+
+
+@pytest.fixture
+def wsgi(settings: Any) -> WSGIClient:
+    return WSGIClient(get_wsgi_application())
+
+
+@pytest.fixture
+def asgi(settings: Any) -> ASGIClient:
+    return ASGIClient(get_asgi_application())
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def server(request: pytest.FixtureRequest) -> WSGIClient:
+    """The same test through the WSGI and the ASGI application."""
+    client: WSGIClient = request.getfixturevalue(request.param)
+    return client
+
+
+__all__ = ["Lines", "MemoryTransport"]
