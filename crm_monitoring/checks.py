@@ -91,16 +91,26 @@ def _hooks() -> Iterable[CheckMessage]:
         try:
             hook = import_string(path)
         except ImportError as error:
-            yield checks.Error(f"CRM_MONITORING['HOOKS'] names {path!r}, which cannot be imported: {error}.", hint="Write the dotted path of a callable, \"project.module.function\".", id=BAD_HOOK)
+            yield checks.Error(
+                f"CRM_MONITORING['HOOKS'] names {path!r}, which cannot be imported: {error}.",
+                hint='Write the dotted path of a callable, "project.module.function".',
+                id=BAD_HOOK,
+            )
         else:
             if not callable(hook):
-                yield checks.Error(f"CRM_MONITORING['HOOKS'] names {path!r}, which is not callable.", hint="A hook is a function that takes one record.", id=BAD_HOOK)
+                yield checks.Error(
+                    f"CRM_MONITORING['HOOKS'] names {path!r}, which is not callable.",
+                    hint="A hook is a function that takes one record.",
+                    id=BAD_HOOK,
+                )
 
 
 def _sentry_options() -> Iterable[CheckMessage]:
     refusal = status().refusal
     if refusal:
-        yield checks.Error(refusal, hint="Its keys are the options of sentry_sdk.init; look for a misspelt one.", id=BAD_SENTRY_OPTIONS)
+        yield checks.Error(
+            refusal, hint="Its keys are the options of sentry_sdk.init; look for a misspelt one.", id=BAD_SENTRY_OPTIONS
+        )
 
 
 def _middleware() -> Iterable[CheckMessage]:
@@ -113,7 +123,11 @@ def _middleware() -> Iterable[CheckMessage]:
             id=MIDDLEWARE_MISSING,
         )
     elif count > 1:
-        yield checks.Warning(f"The monitoring middleware stands {count} times in MIDDLEWARE.", hint="Leave the first one.", id=MIDDLEWARE_TWICE)
+        yield checks.Warning(
+            f"The monitoring middleware stands {count} times in MIDDLEWARE.",
+            hint="Leave the first one.",
+            id=MIDDLEWARE_TWICE,
+        )
     elif [name for name in middleware[: middleware.index(MIDDLEWARE)] if name not in MAY_STAND_BEFORE]:
         yield checks.Warning(
             f"The monitoring middleware stands behind {middleware[0]!r}: it does not see what fails or answers before it.",
@@ -156,7 +170,9 @@ def _second_printers() -> Iterable[CheckMessage]:
 
 def _pii_with_asgi() -> Iterable[CheckMessage]:
     options = conf.get().SENTRY_OPTIONS
-    if getattr(settings, "ASGI_APPLICATION", None) and (options.get("send_default_pii") or options.get("data_collection") is not None):
+    if getattr(settings, "ASGI_APPLICATION", None) and (
+        options.get("send_default_pii") or options.get("data_collection") is not None
+    ):
         yield checks.Warning(
             "SENTRY_OPTIONS turns on the collection of personal data, which under ASGI reads the user from the database in async code.",
             hint="Take the option out, and call set_user_context() where the user is known.",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
@@ -33,6 +34,14 @@ BAD_CHOICE = "crm_monitoring.E007"
 BAD_NETWORK = "crm_monitoring.E008"
 BAD_NUMBER = "crm_monitoring.E009"
 
+UNIX_SOCKET = "unix"
+"""In TRUSTED_PROXIES: whoever connects by a socket file, which has no address."""
+
+_HEADER = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
+_USERINFO = re.compile(r"[^\s/]+@")
+_MAX_SHOWN = 100
+_NO_FALLBACK = object()
+
 
 class Problem(NamedTuple):
     """A value that cannot be used: what is wrong with it, and what to write instead."""
@@ -53,48 +62,80 @@ class Unusable(Exception):
         self.hint = hint
 
 
+# -- parsers: each returns the value in its final type, or says what is wrong with it --------------------------------------
+
+
+def _shown(value: Any) -> str:
+    """Return what a sentence may repeat of a value: what could be the user and password of a URL is masked."""
+    if value is None or isinstance(value, bool | int | float):
+        return f"is {value!r}"
+    if isinstance(value, str):
+        return f"is {_masked(value)!r}"
+    return f"is of type {type(value).__name__}"
+
+
+def _masked(text: str) -> str:
+    return _USERINFO.sub("********@", text)[:_MAX_SHOWN]
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise Unusable(WRONG_TYPE, f"is {value!r}; it must be text", "Write it in quotes.")
-    return value
+        raise Unusable(WRONG_TYPE, f"{_shown(value)}; it must be text", "Write it in quotes.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Unusable(WRONG_TYPE, f"{_shown(value)}, which is not UTF-8", "Write it in UTF-8.") from None
+    # A slice of a lazy string, or of a member of an enum, is plain text.
+    return str(value[:].strip())
 
 
 def _header(value: Any) -> str:
-    if not _text(value).replace("-", "").isalnum():
-        raise Unusable(BAD_CHOICE, f"is {value!r}; it must be the name of an HTTP header", 'For example "X-Request-ID".')
-    return value
+    name = _text(value)
+    if not _HEADER.fullmatch(name):
+        raise Unusable(
+            BAD_CHOICE, f"{_shown(value)}; it must be the name of an HTTP header", 'For example "X-Request-ID".'
+        )
+    return name
 
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise Unusable(WRONG_TYPE, f"is {value!r}; it must be True or False", "Write True or False, without quotes.")
+        raise Unusable(WRONG_TYPE, f"{_shown(value)}; it must be True or False", "Write True or False, without quotes.")
     return value
 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unusable(WRONG_TYPE, f"is {value!r}; it must be a number", "Write a number, without quotes.")
+        raise Unusable(WRONG_TYPE, f"{_shown(value)}; it must be a number", "Write a number, without quotes.")
     if not 0 <= value < float("inf"):
-        raise Unusable(BAD_NUMBER, f"is {value!r}; it must be 0 or more", "Write a number that is not negative.")
+        raise Unusable(BAD_NUMBER, f"{_shown(value)}; it must be 0 or more", "Write a number that is not negative.")
     return value
 
 
 def _integer(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise Unusable(WRONG_TYPE, f"is {value!r}; it must be a whole number", "Write a whole number, without quotes.")
+        raise Unusable(
+            WRONG_TYPE, f"{_shown(value)}; it must be a whole number", "Write a whole number, without quotes."
+        )
     return int(_number(value))
 
 
 def _limit(value: Any) -> int:
     if _integer(value) < 256:
-        raise Unusable(BAD_NUMBER, f"is {value!r}; it must be at least 256", "The default is a good choice: leave the key out.")
+        raise Unusable(
+            BAD_NUMBER, f"{_shown(value)}; it must be at least 256", "The default is a good choice: leave the key out."
+        )
     return int(value)
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise Unusable(WRONG_TYPE, f"is {value!r}; it must be a list of text", 'For example ["one", "two"].')
-    return tuple(value)
+    hint = 'For example ["one", "two"].'
+    if not isinstance(value, list | tuple):
+        raise Unusable(WRONG_TYPE, f"{_shown(value)}; it must be a list of text", hint)
+    for item in value:
+        if not isinstance(item, str):
+            raise Unusable(WRONG_TYPE, f"has an item that {_shown(item)}; it must be a list of text", hint)
+    return tuple(_text(item) for item in value)
 
 
 def _methods(value: Any) -> tuple[str, ...]:
@@ -102,35 +143,52 @@ def _methods(value: Any) -> tuple[str, ...]:
 
 
 def _statuses(value: Any) -> frozenset[int]:
-    if not isinstance(value, list | tuple | set | frozenset | range) or not all(isinstance(item, int) for item in value):
-        raise Unusable(WRONG_TYPE, f"is {value!r}; it must be a list of HTTP statuses", "For example [403, 404].")
+    hint = "For example [403, 404]."
+    if not isinstance(value, list | tuple | set | frozenset | range):
+        raise Unusable(WRONG_TYPE, f"{_shown(value)}; it must be a list of HTTP statuses", hint)
+    for status in value:
+        if isinstance(status, bool) or not isinstance(status, int):
+            raise Unusable(WRONG_TYPE, f"has an item that {_shown(status)}; it must be an HTTP status", hint)
+        if not 100 <= status <= 599:
+            raise Unusable(BAD_NUMBER, f"has an item that is {status}; HTTP statuses are 100 to 599", hint)
     return frozenset(value)
 
 
 def _networks(value: Any) -> tuple[str, ...]:
-    for name in _names(value):
-        try:
-            ipaddress.ip_network(name, strict=False)
-        except ValueError:
+    names = _names(value)
+    for name in names:
+        if name != UNIX_SOCKET and not _is_network(name):
             raise Unusable(
                 BAD_NETWORK,
-                f"contains {name!r}, which is neither an address nor a network",
-                'For example ["10.0.0.0/8", "127.0.0.1"].',
-            ) from None
-    return tuple(value)
+                f"has an item that {_shown(name)}, which is neither an address nor a network",
+                'For example ["10.0.0.0/8", "127.0.0.1"], or ["unix"] for a proxy that connects by a socket file.',
+            )
+    return names
+
+
+def _is_network(name: str) -> bool:
+    try:
+        ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise Unusable(WRONG_TYPE, f"is of type {type(value).__name__}; it must be a dict", 'For example {"key": "value"}.')
+    hint = 'For example {"key": "value"}.'
+    if not isinstance(value, Mapping):
+        raise Unusable(WRONG_TYPE, f"{_shown(value)}; it must be a dict", hint)
+    for name in value:
+        if not isinstance(name, str):
+            raise Unusable(WRONG_TYPE, f"has a key that {_shown(name)}; keys must be text", hint)
     return value
 
 
 def _rate(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unusable(WRONG_TYPE, f"is {value!r}; it must be a number between 0 and 1", "10 % is written 0.1.")
+        raise Unusable(WRONG_TYPE, f"{_shown(value)}; it must be a number between 0 and 1", "10 % is written 0.1.")
     if not 0 <= value <= 1:
-        raise Unusable(BAD_RATE, f"is {value!r}; it must be between 0 and 1", "10 % is written 0.1.")
+        raise Unusable(BAD_RATE, f"{_shown(value)}; it must be between 0 and 1", "10 % is written 0.1.")
     return float(value)
 
 
@@ -142,7 +200,7 @@ def _rate_of(name: str, value: Any) -> float:
     try:
         return _rate(value)
     except Unusable as error:
-        raise Unusable(error.id, f"has a rate for {name!r} that {error.complaint}", error.hint) from None
+        raise Unusable(error.id, f"has a rate for {_masked(name)!r} that {error.complaint}", error.hint) from None
 
 
 def _rate_or_table(value: Any) -> float | Mapping[str, float]:
@@ -150,21 +208,29 @@ def _rate_or_table(value: Any) -> float | Mapping[str, float]:
 
 
 def _level(value: Any) -> str:
-    if not isinstance(value, str) or value.upper() not in LOG_LEVELS:
-        raise Unusable(BAD_LOG_LEVEL, f"is {value!r}, which is no log level", f"Choose one of {', '.join(LOG_LEVELS)}.")
-    return value.upper()
+    if not isinstance(value, str) or value.strip().upper() not in LOG_LEVELS:
+        raise Unusable(
+            BAD_LOG_LEVEL, f"{_shown(value)}, which is no log level", f"Choose one of {', '.join(LOG_LEVELS)}."
+        )
+    return _text(value).upper()
 
 
 def _format(value: Any) -> str:
-    if value not in LOG_FORMATS:
-        raise Unusable(BAD_CHOICE, f"is {value!r}, which is no log format", f"Choose one of {', '.join(LOG_FORMATS)}.")
-    return str(value)
+    if not isinstance(value, str) or value not in LOG_FORMATS:
+        raise Unusable(
+            BAD_CHOICE, f"{_shown(value)}, which is no log format", f"Choose one of {', '.join(LOG_FORMATS)}."
+        )
+    return _text(value)
 
 
 def _environment(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise Unusable(BAD_ENVIRONMENT, f"is {value!r}; it must be text", 'For example "production".')
-    return value.strip()
+    try:
+        name = _text(value)
+    except Unusable as error:
+        raise Unusable(BAD_ENVIRONMENT, error.complaint, 'For example "production".') from None
+    if not name:
+        raise Unusable(BAD_ENVIRONMENT, "is empty; it must be text", 'For example "production".')
+    return name
 
 
 def _dsn(value: Any) -> str:
@@ -172,66 +238,138 @@ def _dsn(value: Any) -> str:
     complaint = _dsn_complaint(value)
     if complaint:
         raise Unusable(BAD_DSN, complaint, "Copy it from your Sentry project: https://<key>@<host>/<number>.")
-    return str(value)
+    return _text(value)
 
 
 def _dsn_complaint(value: Any) -> str | None:
     if not isinstance(value, str):
         return "is not text"
-    if not value:
-        return None
+    text = value.strip()
+    return _url_complaint(text) if text else None
+
+
+def _url_complaint(text: str) -> str | None:
     try:
-        parts = urlsplit(value)
-        project = parts.path.rstrip("/").rpartition("/")[2]
+        parts = urlsplit(text)
         host, _port = parts.hostname, parts.port
     except ValueError:
         return "does not parse as a URL"
+    if not text.isascii() or len(text.split()) > 1:
+        return "holds characters that a URL cannot have"
     if parts.scheme not in ("http", "https"):
         return "does not begin with https:// or http://"
     if not parts.username:
         return "has no public key before the @"
     if not host:
         return "has no host"
-    if not project.isdigit():
+    if not parts.path.rstrip("/").rpartition("/")[2].isdigit():
         return "does not end with the number of the project"
     return None
 
 
-def key(default: Any, parse: Callable[[Any], Any], meaning: str, env: str = "") -> Any:
-    """Declare a key of the setting: its default, its parser, its one-line meaning and its environment variable."""
-    metadata = {"parse": parse, "meaning": meaning, "env": env}
+# -- the keys -------------------------------------------------------------------------------------------------------------
+
+
+def key(default: Any, parse: Callable[[Any], Any], meaning: str, *, env: str = "", unusable: Any = _NO_FALLBACK) -> Any:
+    """
+    Declare a key of the setting.
+
+    Args:
+        parse: Returns the value in its final type, or raises `Unusable`.
+        meaning: One line for the table of settings.
+        env: The environment variable that counts where the setting does not give the key.
+        unusable: What the key becomes when its value cannot be used, where the default is not the feature turned off.
+    """
+    metadata = {"parse": parse, "meaning": meaning, "env": env, "unusable": unusable}
     if isinstance(default, dict):
-        return field(default_factory=lambda: default, metadata=metadata)
+        return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The effective CRM_MONITORING setting, every key present and usable."""
+    """The effective CRM_MONITORING setting, every key present and usable. A key that is None counts as left out."""
 
-    SENTRY_DSN: str = key("", _dsn, "Where events go: Sentry or a server that speaks its protocol. Empty: nowhere.", env="SENTRY_DSN")
-    ENVIRONMENT: str = key("", _environment, 'Name of the deployment. Default: "development" with DEBUG, else "production".', env="ENVIRONMENT")
-    SENTRY_RELEASE: str = key("", _text, "Version that runs. Default: from the platform's variables, else the git commit.", env="SENTRY_RELEASE")
-    SENTRY_OPTIONS: Mapping[str, Any] = key({}, _mapping, "Anything else for `sentry_sdk.init`; it wins over our choices.")
-    TRACES_SAMPLE_RATE: float | Mapping[str, float] = key(TRACES_SAMPLE_RATES, _rate_or_table, "Share of requests traced, 0 to 1: a number, or a table by environment; one that is not in the table gets 0.1.")
-    TRACES_SAMPLE_RATE_OVERRIDES: Mapping[str, float] = key({}, _rates, 'Share by route ("GET organisations/{pk}/", "organisations/{pk}/") or by path prefix ("/api/v1/").')
-    TRACES_METHODS: tuple[str, ...] = key(("CONNECT", "DELETE", "GET", "PATCH", "POST", "PUT", "TRACE"), _methods, "HTTP methods that make a transaction.")
-    FAILED_REQUEST_STATUS_CODES: frozenset[int] = key(frozenset(), _statuses, "Statuses of Http404, PermissionDenied and the like that are reported as handled errors.")
+    SENTRY_DSN: str = key(
+        "", _dsn, "Where events go: Sentry or a server that speaks its protocol. Empty: nowhere.", env="SENTRY_DSN"
+    )
+    ENVIRONMENT: str = key(
+        "",
+        _environment,
+        'Name of the deployment. Default: "development" with DEBUG, else "production".',
+        env="ENVIRONMENT",
+    )
+    SENTRY_RELEASE: str = key(
+        "",
+        _text,
+        "Version that runs. Default: from the platform's variables, else the git commit.",
+        env="SENTRY_RELEASE",
+    )
+    SENTRY_OPTIONS: Mapping[str, Any] = key(
+        {}, _mapping, "Anything else for `sentry_sdk.init`; it wins over our choices."
+    )
+    TRACES_SAMPLE_RATE: float | Mapping[str, float] = key(
+        TRACES_SAMPLE_RATES,
+        _rate_or_table,
+        "Share of requests traced, 0 to 1: a number, or a table by environment; one that is not in the table gets 0.1.",
+        unusable=0.0,
+    )
+    TRACES_SAMPLE_RATE_OVERRIDES: Mapping[str, float] = key(
+        {}, _rates, 'Share by route ("GET organisations/{pk}/", "organisations/{pk}/") or by path prefix ("/api/v1/").'
+    )
+    TRACES_METHODS: tuple[str, ...] = key(
+        ("CONNECT", "DELETE", "GET", "PATCH", "POST", "PUT", "TRACE"), _methods, "HTTP methods that make a transaction."
+    )
+    FAILED_REQUEST_STATUS_CODES: frozenset[int] = key(
+        frozenset(),
+        _statuses,
+        "Statuses of Http404, PermissionDenied and the like that are reported as handled errors.",
+    )
     LOG_LEVEL: str = key("INFO", _level, "Level of the root logger, unless LOGGING sets one.", env="LOG_LEVEL")
-    LOG_FORMAT: str = key("auto", _format, "json, console, logfmt, or auto: console on a terminal with DEBUG, else json.")
-    CONFIGURE_LOGGING: bool = key(True, _flag, "Whether records of the standard library come out as our lines. False: name `crm_monitoring.logs.Formatter` in LOGGING.")
+    LOG_FORMAT: str = key(
+        "auto", _format, "json, console, logfmt, or auto: console on a terminal with DEBUG, else json."
+    )
+    CONFIGURE_LOGGING: bool = key(
+        True,
+        _flag,
+        "Whether records of the standard library come out as our lines. False: name `crm_monitoring.logs.Formatter` in LOGGING.",
+        unusable=False,
+    )
     LOG_MAX_STRING: int = key(16 * 1024, _limit, "Characters a value may have before it is cut and marked.")
     LOG_MAX_LINE: int = key(64 * 1024, _limit, "Bytes a line may have before its longest values are cut and marked.")
-    LOG_QUEUE_SIZE: int = key(0, _integer, "Lines held for a writer thread, for readers that stall. 0: written at once, no thread.")
+    LOG_QUEUE_SIZE: int = key(
+        0, _integer, "Lines held for a writer thread, for readers that stall. 0: written at once, no thread."
+    )
     LOG_CLIENT_IP: bool = key(False, _flag, "Whether the request line carries the client's address.")
-    TRUSTED_PROXIES: tuple[str, ...] = key((), _networks, "Networks whose X-Forwarded-For is believed. Default: nobody's, so REMOTE_ADDR counts.")
+    TRUSTED_PROXIES: tuple[str, ...] = key(
+        (),
+        _networks,
+        'Networks whose X-Forwarded-For is believed, "unix" for a socket. Default: nobody\'s, so REMOTE_ADDR counts.',
+    )
     REQUEST_ID_HEADER: str = key("X-Request-ID", _header, "Header the request id comes in by and goes out by.")
-    TRUST_REQUEST_ID: bool = key(True, _flag, "Whether an incoming request id of 1-128 characters of A-Za-z0-9._- is kept.")
-    UNMONITORED_PATHS: tuple[str, ...] = key(("/healthz", "/livez", "/readyz"), _names, "Paths, and all below them, that are served but not measured, as with `@unmonitored`.")
-    SLOW_QUERY_MS: float = key(500, _number, "A query that takes longer is logged as slow_query_detected. 0: never.")
-    N_PLUS_ONE_THRESHOLD: int = key(10, _integer, "A statement repeated more often in one request is logged as n_plus_one_detected. 0: never.")
-    SLOW_OPERATION_MS: float = key(1000, _number, "An operation that takes longer is logged as slow_operation_detected.")
-    HOOKS: tuple[str, ...] = key((), _names, "Dotted paths of callables that get every RequestRecord and OperationRecord.")
+    TRUST_REQUEST_ID: bool = key(
+        True, _flag, "Whether an incoming request id of 1-128 characters of A-Za-z0-9._- is kept.", unusable=False
+    )
+    UNMONITORED_PATHS: tuple[str, ...] = key(
+        ("/healthz", "/livez", "/readyz"),
+        _names,
+        "Paths, and all below them, that are served but not measured, as with `@unmonitored`.",
+    )
+    SLOW_QUERY_MS: float = key(
+        500, _number, "A query that takes longer is logged as slow_query_detected. 0: never.", unusable=0
+    )
+    N_PLUS_ONE_THRESHOLD: int = key(
+        10,
+        _integer,
+        "A statement repeated more often in one request is logged as n_plus_one_detected. 0: never.",
+        unusable=0,
+    )
+    SLOW_OPERATION_MS: float = key(
+        1000, _number, "An operation that takes longer is logged as slow_operation_detected."
+    )
+    HOOKS: tuple[str, ...] = key(
+        (), _names, "Dotted paths of callables that get every RequestRecord and OperationRecord."
+    )
     JSON_PATHS: tuple[str, ...] = key((), _names, "Path prefixes for which `server_error` always answers JSON.")
     HEALTH_CHECK_MIGRATIONS: bool = key(False, _flag, "Whether health/ready also asks for unapplied migrations.")
 
@@ -249,10 +387,6 @@ class Loaded(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-# What a key becomes when its value cannot be used: the feature is off rather than at its default.
-_WHEN_UNUSABLE: Mapping[str, Any] = {"TRACES_SAMPLE_RATE": 0.0}
-
-
 def get() -> Config:
     """Return the effective setting."""
     return load().config
@@ -261,41 +395,43 @@ def get() -> Config:
 @cache
 def load() -> Loaded:
     """Read CRM_MONITORING and the environment."""
-    given = getattr(settings, "CRM_MONITORING", {})
-    problems: list[Problem] = []
-    if not isinstance(given, Mapping):
-        problems.append(
-            Problem(WRONG_TYPE, f"CRM_MONITORING is of type {type(given).__name__}; it must be a dict.", "Write CRM_MONITORING = {}.")
-        )
-        given = {}
-    known = {spec.name: spec for spec in fields(Config)}
-    problems += [_unknown(str(name), known) for name in given if name not in known]
+    given, problems = _given()
     values: dict[str, Any] = {}
-    for name, spec in known.items():
-        source, raw = _raw(name, spec.metadata["env"], given)
-        if source is None:
+    for spec in fields(Config):
+        source, raw = _raw(spec.name, spec.metadata["env"], given)
+        if raw is None:
             continue
         try:
-            values[name] = spec.metadata["parse"](raw)
+            values[spec.name] = spec.metadata["parse"](raw)
         except Unusable as error:
-            problems.append(Problem(error.id, f"{source} {error.complaint}.", error.hint, key=name))
-            if name in _WHEN_UNUSABLE:
-                values[name] = _WHEN_UNUSABLE[name]
+            problems.append(Problem(error.id, f"{source} {error.complaint}.", error.hint, key=spec.name))
+            if spec.metadata["unusable"] is not _NO_FALLBACK:
+                values[spec.name] = spec.metadata["unusable"]
     values.setdefault("ENVIRONMENT", "development" if settings.DEBUG else "production")
     return Loaded(Config(**values), tuple(problems))
 
 
-def _raw(name: str, env: str, given: Mapping[Any, Any]) -> tuple[str | None, Any]:
-    if name in given:
+def _given() -> tuple[Mapping[Any, Any], list[Problem]]:
+    given = getattr(settings, "CRM_MONITORING", None)
+    if given is None:
+        return {}, []
+    if not isinstance(given, Mapping):
+        message = f"CRM_MONITORING {_shown(given)}; it must be a dict."
+        return {}, [Problem(WRONG_TYPE, message, "Write CRM_MONITORING = {}.")]
+    known = [spec.name for spec in fields(Config)]
+    return given, [_unknown(str(name), known) for name in given if name not in known]
+
+
+def _raw(name: str, env: str, given: Mapping[Any, Any]) -> tuple[str, Any]:
+    if given.get(name) is not None:
         return f"CRM_MONITORING[{name!r}]", given[name]
-    if env and os.environ.get(env):
-        return f"The environment variable {env}", os.environ[env]
-    return None, None
+    return f"The environment variable {env}", os.environ.get(env, "").strip() or None
 
 
-def _unknown(name: str, known: Mapping[str, Any]) -> Problem:
+def _unknown(name: str, known: Sequence[str]) -> Problem:
     close = get_close_matches(name.upper(), known, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"The keys are {', '.join(known)}."
+    name = _masked(name)
     return Problem(UNKNOWN_KEY, f"CRM_MONITORING[{name!r}] is not a key of this setting.", hint, key=name)
 
 

@@ -41,7 +41,7 @@ class RequestContext:
         outer: The request that was running when this one began inside it.
         handed_over: Its response has left the middleware; only a stream may still run.
         concluded: Its line is written and its record emitted.
-        status_on_leave: The status to conclude with when the server closes a file that it sends by itself.
+        status_on_leave: The status of a stream, to conclude with if the server is done before the stream has said so.
         extra: Fields that receivers of django-structlog's signals want on the request's line.
     """
 
@@ -99,7 +99,7 @@ class RequestContext:
     @property
     def endpoint(self) -> str:
         """Method and route: "GET organisations/{pk}/"."""
-        return f"{self.method} {self.route or UNROUTED}"
+        return f"{self.method} {UNROUTED if self.route is None else self.route}"
 
     @property
     def trace_id(self) -> str | None:

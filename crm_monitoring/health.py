@@ -19,7 +19,10 @@ READY_SECONDS = 1.0
 def problems() -> list[str]:
     """Return one sentence for everything that does not work as it was asked to. No value of a setting is in them."""
     sentry = sentry_status()
-    found = [f"{problem.id}: {problem.key or 'CRM_MONITORING'} cannot be used as it is set." for problem in conf.load().problems]
+    found = [
+        f"{problem.id}: {problem.key or 'CRM_MONITORING'} cannot be used as it is set."
+        for problem in conf.load().problems
+    ]
     if sentry.refusal:
         found.append(sentry.refusal)
     if not sentry.healthy:

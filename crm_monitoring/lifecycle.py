@@ -121,7 +121,7 @@ def _record(running: RequestContext, status: int, response_bytes: int | None) ->
     return RequestRecord(
         request_id=running.request_id,
         method=running.method,
-        route=running.route or UNROUTED,
+        route=UNROUTED if running.route is None else running.route,
         path=request.path,
         status=status,
         started=running.started,
@@ -166,6 +166,8 @@ def _level(running: RequestContext, record: RequestRecord) -> int:
 
 def _close(running: RequestContext, status: int) -> None:
     if running.trace is not None:
+        if running.route is None:
+            running.trace.name(running.endpoint)
         if running.unmonitored:
             running.trace.discard()
         running.trace.close(status)

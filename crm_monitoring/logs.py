@@ -104,7 +104,18 @@ def _interpolated(event: Any, args: tuple[Any, ...]) -> Any:
 
 def _log_failed(name: str, error: Exception) -> None:
     # The last resort still gives one line of JSON.
-    _output().write(dumps({"event": "log_line_failed", "level": "error", "timestamp": _now(), "logger": name, "error": type(error).__name__}) + b"\n")
+    _output().write(
+        dumps(
+            {
+                "event": "log_line_failed",
+                "level": "error",
+                "timestamp": _now(),
+                "logger": name,
+                "error": type(error).__name__,
+            }
+        )
+        + b"\n"
+    )
     faults.record("A log call", error)
 
 
@@ -131,7 +142,13 @@ def complete(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutabl
         line["exc_info"] = exception_of(line)
     if line.get("stack_info") is True:
         line["stack_info"] = "".join(traceback.format_stack(limit=_STACK_FRAMES)).rstrip()
-    return {"event": event, "level": _LEVEL_NAMES.get(method, method), "timestamp": _now(), "logger": logger.name, **line}
+    return {
+        "event": event,
+        "level": _LEVEL_NAMES.get(method, method),
+        "timestamp": _now(),
+        "logger": logger.name,
+        **line,
+    }
 
 
 def add_request(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -318,7 +335,7 @@ def init_structured_logging(*observers: Processor) -> None:
     )
     _reset_output()
     if conf.get().CONFIGURE_LOGGING:
-        _take_over()
+        take_over()
     else:
         _let_go()
 
@@ -373,7 +390,7 @@ def _output() -> Output:
     return _queued_output
 
 
-def _take_over() -> None:
+def take_over() -> None:
     """Let our handler write what consoles printed, once."""
     root = logging.getLogger()
     for logger in _all_loggers():

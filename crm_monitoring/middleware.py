@@ -19,7 +19,7 @@ from django.http.response import StreamingHttpResponse
 from django_structlog import signals
 from django_structlog.middlewares import RequestMiddleware
 
-from crm_monitoring import conf, context, faults, lifecycle
+from crm_monitoring import conf, context, faults, lifecycle, logs
 from crm_monitoring.context import RequestContext
 from crm_monitoring.lifecycle import logger
 from crm_monitoring.streaming import watch_stream
@@ -36,10 +36,12 @@ class MonitoringMiddleware(RequestMiddleware):
 
     def __init__(self, get_response: GetResponse) -> None:
         super().__init__(get_response)
+        # get_wsgi_application() applies LOGGING once more where a command has set Django up already.
+        _take_over_logging()
         self._is_async = asyncio.iscoroutinefunction(get_response)
         if self._is_async:
             # Django would run a plain process_view in a thread, at some 250 us a request.
-            self.process_view = self._async_process_view
+            self.process_view = self._async_process_view  # type: ignore[method-assign]
 
     def __call__(self, request: HttpRequest) -> Any:
         """Serve the request, and watch it."""
@@ -49,7 +51,7 @@ class MonitoringMiddleware(RequestMiddleware):
         if _wants_start():
             _send_start(running)
         try:
-            response = self.get_response(request)
+            response: Any = self.get_response(request)
         except BaseException as error:
             _abort(running, error)
             raise
@@ -99,6 +101,12 @@ def _running(request: HttpRequest) -> RequestContext | None:
 
 
 # -- the doors: what is guarded, so that no failure of ours is one of the request -----------------------------------------
+
+
+@faults.guarded
+def _take_over_logging() -> None:
+    if conf.get().CONFIGURE_LOGGING:
+        logs.take_over()
 
 
 @faults.guarded
@@ -169,7 +177,9 @@ def _wants_end(running: RequestContext | None) -> bool:
 
 
 @faults.guarded
-def _send_end(running: RequestContext, response: HttpResponseBase) -> None:
+def _send_end(running: RequestContext | None, response: HttpResponseBase) -> None:
+    if running is None:
+        return
     request, error = running.request, running.error
     known = {"request": f"{request.method} {request.path}", "code": response.status_code}
     if error is None:

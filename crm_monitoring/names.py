@@ -37,7 +37,7 @@ def method_of(request: HttpRequest) -> str:
 
 def route_of(match: ResolverMatch | None) -> str:
     """Return the pattern that matched, "organisations/{pk}/", or "(unrouted)"."""
-    return UNROUTED if match is None or match.route is None else readable(match.route)
+    return UNROUTED if match is None or match.route is None else readable(match.route) or "/"
 
 
 def resolved(request: HttpRequest) -> ResolverMatch | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextvars import ContextVar
-from functools import partial, wraps
+from functools import wraps
 from inspect import isasyncgenfunction, isgeneratorfunction
 from time import perf_counter, time
 from types import TracebackType
@@ -27,14 +26,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+_LINE_FIELDS = frozenset(("name", "operation", "duration_ms", "threshold_ms", "error"))
+
 logger = get_logger("crm_monitoring.performance")
 
-_current: ContextVar[PerformanceMonitor | None] = ContextVar("crm_monitoring_operation", default=None)
+# The runs under way here, the innermost first. Immutable links: contexts copied by tasks and threads share their tails.
+_Chain = tuple["_Run", "_Chain | None"]
+_runs: ContextVar[_Chain | None] = ContextVar("crm_monitoring_runs", default=None)
 
 
 def current_monitor() -> PerformanceMonitor | None:
     """Return the innermost monitor running here, to add data to it from inside a `@monitored` function."""
-    return _current.get()
+    chain = _chain()
+    return None if chain is None else chain[0].monitor
+
+
+def _chain() -> _Chain | None:
+    chain = _runs.get()
+    # A task may outlive the block it was started in.
+    while chain is not None and chain[0].ended:
+        chain = chain[1]
+    return chain
 
 
 class PerformanceMonitor:
@@ -54,42 +66,38 @@ class PerformanceMonitor:
         self.name = name
         self.operation = operation
         self.slow_ms = slow_ms
-        self.tags: Mapping[str, Any] = {}
         self._runs: list[_Run] = []
         self._last_ms = 0.0
-
-    def _tagged(self, tags: Mapping[str, Any]) -> Self:
-        self.tags = tags
-        return self
 
     @property
     def duration_ms(self) -> float:
         """Milliseconds the block has taken: so far while it runs, in all once it has ended."""
-        return self._runs[-1].elapsed_ms() if self._runs else self._last_ms
+        run = self._run_here()
+        return self._last_ms if run is None else run.elapsed_ms()
 
     def set_data(self, **data: Any) -> None:
         """Attach values to the span and to the line: `monitor.set_data(org_id=org.id)`."""
-        if self._runs:
-            self._runs[-1].set_data(data)
+        run = self._run_here()
+        if run is not None:
+            run.set_data(data)
 
     def set_tag(self, key: str, value: Any) -> None:
         """Attach a value to search by to the span, and to the line."""
-        if self._runs:
-            self._runs[-1].set_tag(key, value)
+        run = self._run_here()
+        if run is not None:
+            run.set_tag(key, value)
 
     def __enter__(self) -> Self:
-        run = _Run(self)
-        self._runs.append(run)
-        run.resume()
+        self._start().resume()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        run = self._runs[-1]
-        run.pause()
-        self._last_ms = run.finish(error)
-        self._runs.pop()
+        run = self._run_here()
+        if run is not None:
+            run.pause()
+            self._finish(run, error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -101,53 +109,67 @@ class PerformanceMonitor:
 
     def __call__(self, decorated: Decorated) -> Decorated:
         """Monitor every call of a function, method, coroutine, generator or class-based view."""
-        return _decorate(decorated, lambda: PerformanceMonitor(self.name, self.operation, self.slow_ms))
+        return _decorate(decorated, lambda: PerformanceMonitor(self.name, self.operation, self.slow_ms)._start())
+
+    def _start(self, tags: Mapping[str, Any] | None = None) -> _Run:
+        run = _Run(self)
+        self._runs.append(run)
+        for name, value in (tags or {}).items():
+            run.set_tag(name, value)
+        return run
+
+    def _finish(self, run: _Run, error: BaseException | None = None) -> None:
+        self._runs.remove(run)
+        self._last_ms = run.elapsed_ms()
+        run.finish(error)
+
+    def _run_here(self) -> _Run | None:
+        chain = _chain()
+        while chain is not None:
+            run, chain = chain
+            if run.monitor is self and not run.ended:
+                return run
+        # A plain thread does not know the context that it was started in.
+        return next(reversed(self._runs), None)
 
 
 class _Run:
     """One run of a monitor. Between `pause` and `resume` other code runs, and time does not count."""
 
-    __slots__ = ("_clock", "_monitor", "_span", "_spent_ms", "_started", "_token", "fields")
+    __slots__ = ("_clock", "_link", "_span", "_spent_ms", "_started", "ended", "fields", "monitor")
 
-    def __init__(self, monitor: PerformanceMonitor, *, active: bool = True) -> None:
-        self._monitor = monitor
+    def __init__(self, monitor: PerformanceMonitor) -> None:
+        self.monitor = monitor
+        self.ended = False
+        self.fields: dict[str, Any] = {}
         self._started = time()
         self._spent_ms = 0.0
         self._clock: float | None = None
-        self._token: Any = None
-        self.fields: dict[str, Any] = {}
-        self._span: OperationSpan | None = self._start_span(active)
-        for name, value in monitor.tags.items():
-            self.set_tag(name, value)
-
-    @faults.guarded
-    def _start_span(self, active: bool) -> OperationSpan:
-        return start_operation_span(self._monitor.name, self._monitor.operation, active=active)
+        self._link: _Chain | None = None
+        self._span = _start_span(monitor)
 
     def resume(self) -> None:
-        self._token = _current.set(self._monitor)
+        self._link = (self, _chain())
+        _runs.set(self._link)
+        if self._span is not None:
+            _enter(self._span)
         self._clock = perf_counter()
 
     def pause(self) -> None:
         self._spent_ms = self.elapsed_ms()
         self._clock = None
-        self._leave()
+        if self._span is not None:
+            _leave(self._span)
+        # The block may be left in another context than the one that entered it; that one's runs are no business of ours.
+        if self._link is not None and _runs.get() is self._link:
+            _runs.set(self._link[1])
+        self._link = None
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Count the time of a generator's own code."""
+    def __enter__(self) -> None:
         self.resume()
-        try:
-            yield
-        finally:
-            self.pause()
 
-    def _leave(self) -> None:
-        try:
-            _current.reset(self._token)
-        except ValueError:
-            # An async generator may be closed by another task than the one that ran it.
-            _current.set(None)
+    def __exit__(self, *exception: object) -> None:
+        self.pause()
 
     def elapsed_ms(self) -> float:
         running = 0.0 if self._clock is None else (perf_counter() - self._clock) * 1000
@@ -162,38 +184,66 @@ class _Run:
 
     @faults.guarded
     def set_tag(self, name: str, value: Any) -> None:
-        self.fields[name] = value
+        self.fields[str(name)] = value
         if self._span is not None:
-            self._span.set_tag(name, value)
+            self._span.set_tag(str(name), value)
 
-    def finish(self, error: BaseException | None) -> float:
-        failure = None if error is None or isinstance(error, GeneratorExit) else error
-        self._tell(failure)
-        return self._spent_ms
-
-    @faults.guarded
-    def _tell(self, error: BaseException | None) -> None:
+    def finish(self, error: BaseException | None) -> None:
+        self.ended = True
+        failed = error is not None and not isinstance(error, GeneratorExit)
         if self._span is not None:
-            self._span.finish(failed=error is not None)
-        monitor = self._monitor
-        threshold_ms = conf.get().SLOW_OPERATION_MS if monitor.slow_ms is None else monitor.slow_ms
+            _finish_span(self._span, failed)
+        _tell(self, type(error).__name__ if failed else None)
+
+    def record(self, threshold_ms: float, error: str | None) -> OperationRecord:
         request = context.current()
-        record = OperationRecord(
-            name=monitor.name,
-            operation=monitor.operation,
+        return OperationRecord(
+            name=self.monitor.name,
+            operation=self.monitor.operation,
             started=self._started,
             duration_ms=self._spent_ms,
             slow=self._spent_ms > threshold_ms,
             request_id=request.request_id if request else None,
             trace_id=request.trace_id if request else None,
-            error=type(error).__name__ if error is not None else None,
+            error=error,
         )
-        _log(record, self.fields, threshold_ms, logging.DEBUG if monitor.slow_ms is None else logging.INFO)
-        hooks.emit(record)
+
+
+# -- the doors: what is guarded, so that no failure of ours is one of the operation ---------------------------------------
+
+
+@faults.guarded
+def _start_span(monitor: PerformanceMonitor) -> OperationSpan | None:
+    return start_operation_span(monitor.name, monitor.operation)
+
+
+@faults.guarded
+def _enter(span: OperationSpan) -> None:
+    span.enter()
+
+
+@faults.guarded
+def _leave(span: OperationSpan) -> None:
+    span.leave()
+
+
+@faults.guarded
+def _finish_span(span: OperationSpan, failed: bool) -> None:
+    span.finish(failed=failed)
+
+
+@faults.guarded
+def _tell(run: _Run, error: str | None) -> None:
+    slow_ms = run.monitor.slow_ms
+    threshold_ms = conf.get().SLOW_OPERATION_MS if slow_ms is None else slow_ms
+    record = run.record(threshold_ms, error)
+    _log(record, run.fields, threshold_ms, logging.DEBUG if slow_ms is None else logging.INFO)
+    hooks.emit(record)
 
 
 def _log(record: OperationRecord, fields: Mapping[str, Any], threshold_ms: float, level: int) -> None:
-    line = {**fields, "name": record.name, "operation": record.operation, "duration_ms": round(record.duration_ms, 3)}
+    line = {f"{name}_" if name in _LINE_FIELDS else name: value for name, value in fields.items()}
+    line |= {"name": record.name, "operation": record.operation, "duration_ms": round(record.duration_ms, 3)}
     if record.error is not None:
         line["error"] = record.error
     if record.slow:
@@ -202,18 +252,31 @@ def _log(record: OperationRecord, fields: Mapping[str, Any], threshold_ms: float
         logger.log(level, "operation_finished", **line)
 
 
+# -- the decorators -------------------------------------------------------------------------------------------------------
+
+
 @overload
 def monitored(name: Decorated, /) -> Decorated: ...
 
 
 @overload
 def monitored(
-    name: str | None = None, /, *, operation: str = "function", slow_ms: float | None = None, tags: Mapping[str, Any] | None = None
+    name: str | None = None,
+    /,
+    *,
+    operation: str = "function",
+    slow_ms: float | None = None,
+    tags: Mapping[str, Any] | None = None,
 ) -> Callable[[Decorated], Decorated]: ...
 
 
 def monitored(
-    name: Any = None, /, *, operation: str = "function", slow_ms: float | None = None, tags: Mapping[str, Any] | None = None
+    name: Any = None,
+    /,
+    *,
+    operation: str = "function",
+    slow_ms: float | None = None,
+    tags: Mapping[str, Any] | None = None,
 ) -> Any:
     """
     Run every call under a `PerformanceMonitor`: `@monitored`, or `@monitored("name", slow_ms=500, tags={"team": "crm"})`.
@@ -227,14 +290,19 @@ def monitored(
         slow_ms: See `PerformanceMonitor`.
         tags: Values to search by, on every span.
     """
-    if callable(name):
+    if name is not None and not isinstance(name, str):
         return monitored()(name)
 
     def decorate(decorated: Decorated) -> Decorated:
-        label = name or f"{decorated.__module__}.{decorated.__qualname__}"
-        return _decorate(decorated, lambda: PerformanceMonitor(label, operation, slow_ms)._tagged(tags or {}))
+        label = name or _dotted_name(decorated)
+        return _decorate(decorated, lambda: PerformanceMonitor(label, operation, slow_ms)._start(tags))
 
     return decorate
+
+
+def _dotted_name(decorated: Any) -> str:
+    # A functools.partial has no name of its own.
+    return f"{decorated.__module__}.{getattr(decorated, '__qualname__', type(decorated).__qualname__)}"
 
 
 def unmonitored(view: Decorated) -> Decorated:
@@ -243,114 +311,30 @@ def unmonitored(view: Decorated) -> Decorated:
     return view
 
 
-_New = Callable[[], PerformanceMonitor]
+_Start = Callable[[], _Run]
 
 
-def _decorate(decorated: Decorated, new: _New) -> Decorated:
+def _decorate(decorated: Decorated, start: _Start) -> Decorated:
     wrapper: Any
-    if isinstance(decorated, type):
-        wrapper = _view_class(decorated, new)
+    if isinstance(decorated, classmethod | staticmethod):
+        wrapper = type(decorated)(_decorate(decorated.__func__, start))
+    elif isinstance(decorated, type):
+        wrapper = _view_class(decorated, start)
     elif isasyncgenfunction(decorated):
-        wrapper = _async_generator(decorated, new)
+        wrapper = _async_generator(decorated, start)
     elif isgeneratorfunction(decorated):
-        wrapper = _generator(decorated, new)
+        wrapper = _generator(decorated, start)
     elif iscoroutinefunction(decorated):
-        wrapper = _coroutine(decorated, new)
+        wrapper = _coroutine(decorated, start)
     else:
-        wrapper = _function(decorated, new)
+        wrapper = _function(decorated, start)
     return cast(Decorated, wrapper)
 
 
-def _function(function: Callable[P, T], new: _New) -> Callable[P, T]:
+def _function(function: Callable[P, T], start: _Start) -> Callable[P, T]:
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with new():
+        with start().monitor:
             return function(*args, **kwargs)
-
-    return wrapper
-
-
-def _coroutine(function: Callable[P, Awaitable[T]], new: _New) -> Callable[P, Awaitable[T]]:
-    @wraps(function)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with new():
-            return await function(*args, **kwargs)
-
-    return wrapper
-
-
-def _view_class(view: Any, new: _New) -> Any:
-    if not hasattr(view, "dispatch"):
-        raise TypeError(f"@monitored is for functions and class-based views; {view.__qualname__} has no dispatch(). Decorate its methods.")
-    dispatch = view.dispatch
-    sync_dispatch, async_dispatch = _function(dispatch, new), _coroutine(dispatch, new)
-
-    @wraps(dispatch)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        chosen = async_dispatch if getattr(self, "view_is_async", False) else sync_dispatch
-        return chosen(self, *args, **kwargs)
-
-    view.dispatch = wrapper
-    return view
-
-
-def _generator(function: Callable[P, Generator[Any, Any, Any]], new: _New) -> Callable[P, Generator[Any, Any, Any]]:
-    @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-        generator = function(*args, **kwargs)
-        run = _Run(new(), active=False)
-        error: BaseException | None = None
-        step: Callable[[], Any] = partial(next, generator)
-        try:
-            while True:
-                with run.running():
-                    item = step()
-                try:
-                    sent = yield item
-                except GeneratorExit:
-                    generator.close()
-                    raise
-                except BaseException as thrown:
-                    step = partial(generator.throw, thrown)
-                else:
-                    step = partial(generator.send, sent)
-        except StopIteration as end:
-            return end.value
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            run.finish(error)
-
-    return wrapper
-
-
-def _async_generator(function: Callable[P, AsyncGenerator[Any, Any]], new: _New) -> Callable[P, AsyncGenerator[Any, Any]]:
-    @wraps(function)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        generator = function(*args, **kwargs)
-        run = _Run(new(), active=False)
-        error: BaseException | None = None
-        step: Callable[[], Awaitable[Any]] = partial(anext, generator)
-        try:
-            while True:
-                with run.running():
-                    item = await step()
-                try:
-                    sent = yield item
-                except GeneratorExit:
-                    await generator.aclose()
-                    raise
-                except BaseException as thrown:
-                    step = partial(generator.athrow, thrown)
-                else:
-                    step = partial(generator.asend, sent)
-        except StopAsyncIteration:
-            return
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            run.finish(error)
 
     return wrapper

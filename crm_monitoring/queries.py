@@ -125,4 +125,3 @@ def caller() -> dict[str, Any]:
             }
         frame = frame.f_back
     return {}
-

@@ -212,7 +212,10 @@ def format_exception(error: BaseException) -> str:
 
 
 def _word(name: Any) -> str:
-    return "".join("_" if character in ' ="' or not character.isprintable() else character for character in str(name)) or "_"
+    return (
+        "".join("_" if character in ' ="' or not character.isprintable() else character for character in str(name))
+        or "_"
+    )
 
 
 def _flat(value: Any) -> Any:

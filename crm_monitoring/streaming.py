@@ -15,14 +15,14 @@ from crm_monitoring.records import CLIENT_CLOSED_REQUEST
 
 def watch_stream(running: RequestContext, response: StreamingHttpResponse) -> None:
     """Conclude the request when `response` has been streamed, has failed or was given up."""
+    running.status_on_leave = response.status_code
     if _is_offloaded(running, response):
         # The server sends the file by itself, and only if it gets the file itself.
-        running.status_on_leave = response.status_code
         running.bytes_on_leave = lifecycle.size_of(response)
-    elif response.is_async:
-        response.streaming_content = AsyncStream(running, response.status_code, response.streaming_content)
     else:
-        response.streaming_content = Stream(running, response.status_code, response.streaming_content)
+        content: Any = response.streaming_content
+        watched = AsyncStream if response.is_async else Stream
+        response.streaming_content = watched(running, response.status_code, content)
 
 
 def _is_offloaded(running: RequestContext, response: Any) -> bool:

@@ -97,7 +97,9 @@ class QueuedOutput:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, args=(self._queue,), name="crm_monitoring-log-writer", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._queue,), name="crm_monitoring-log-writer", daemon=True
+                )
                 self._thread.start()
 
     def _run(self, queue: Queue[bytes]) -> None:

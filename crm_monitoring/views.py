@@ -80,7 +80,9 @@ def server_error(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRespons
     event_id = running.event_id if running else None
     try:
         if wants_json(request):
-            return JsonResponse({"detail": "Internal server error", "request_id": request_id, "event_id": event_id}, status=500)
+            return JsonResponse(
+                {"detail": "Internal server error", "request_id": request_id, "event_id": event_id}, status=500
+            )
         return HttpResponse(_page(request_id, event_id), status=500)
     except Exception as error:
         faults.record("server_error", error)

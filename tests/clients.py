@@ -35,10 +35,17 @@ class WSGIClient:
         self.cookies: dict[str, str] = {}
 
     def request(
-        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, environ: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        environ: dict[str, Any] | None = None,
     ) -> Answer:
         started: list[Any] = []
-        iterable = self.application(self.environ(method, path, body, headers or {}, environ or {}), lambda *args: started.append(args))
+        iterable = self.application(
+            self.environ(method, path, body, headers or {}, environ or {}), lambda *args: started.append(args)
+        )
         try:
             content = b"".join(iterable)
         finally:
@@ -47,7 +54,9 @@ class WSGIClient:
         status, pairs = started[0][:2]
         return Answer(int(status.split()[0]), ResponseHeaders(dict(pairs)), content)
 
-    def environ(self, method: str, path: str, body: bytes, headers: dict[str, str], extra: dict[str, Any]) -> dict[str, Any]:
+    def environ(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], extra: dict[str, Any]
+    ) -> dict[str, Any]:
         path, _, query = path.partition("?")
         environ = {
             "REQUEST_METHOD": method,
@@ -88,11 +97,18 @@ class ASGIClient(WSGIClient):
     """Calls the application as an ASGI server does. Sync code of Django runs in the caller's thread, on its connection."""
 
     def request(
-        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, environ: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        environ: dict[str, Any] | None = None,
     ) -> Answer:
         return async_to_sync(self.arequest)(method, path, body, headers)
 
-    async def arequest(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
+    async def arequest(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> Answer:
         messages = [{"type": "http.request", "body": body, "more_body": False}]
         sent: list[dict[str, Any]] = []
 
@@ -107,10 +123,15 @@ class ASGIClient(WSGIClient):
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        await self.application(self.scope(method, path, headers or {}), receive, send)  # type: ignore[misc]
+        length = {"content-length": str(len(body))} if body else {}
+        await self.application(self.scope(method, path, {**length, **(headers or {})}), receive, send)  # type: ignore[misc]
         start = next(message for message in sent if message["type"] == "http.response.start")
         content = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
-        return Answer(start["status"], ResponseHeaders({name.decode(): value.decode() for name, value in start["headers"]}), content)
+        return Answer(
+            start["status"],
+            ResponseHeaders({name.decode(): value.decode() for name, value in start["headers"]}),
+            content,
+        )
 
     def scope(self, method: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
         path, _, query = path.partition("?")

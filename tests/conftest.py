@@ -5,9 +5,12 @@ from typing import Any
 
 import orjson
 import pytest
+import sentry_sdk
 import structlog
 from django.core.asgi import get_asgi_application
+from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
@@ -29,7 +32,10 @@ class MemoryTransport(Transport):
 
     def payloads(self, kind: str) -> list[dict[str, Any]]:
         return [
-            orjson.loads(item.get_bytes()) for envelope in self.envelopes for item in envelope.items if item.type == kind
+            orjson.loads(item.get_bytes())
+            for envelope in self.envelopes
+            for item in envelope.items
+            if item.type == kind
         ]
 
     @property
@@ -67,6 +73,13 @@ class Lines:
         return line
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _connections_stay_open() -> None:
+    """As Django's own test Client does: between two requests of a test its database stays."""
+    request_started.disconnect(close_old_connections)
+    request_finished.disconnect(close_old_connections)
+
+
 @pytest.fixture(autouse=True)
 def _clean() -> Iterator[None]:
     """No state of one test reaches the next, and what production swallows is raised."""
@@ -74,7 +87,9 @@ def _clean() -> Iterator[None]:
     faults.reraise = True
     context.use(None)
     structlog.contextvars.clear_contextvars()
-    yield
+    with sentry_sdk.isolation_scope() as scope:
+        scope.clear()
+        yield
     context.use(None)
     structlog.contextvars.clear_contextvars()
     faults.reraise = False
@@ -98,7 +113,9 @@ def transport() -> MemoryTransport:
 @pytest.fixture
 def sentry(monitoring: Any, transport: MemoryTransport) -> MemoryTransport:
     """Sentry on, everything traced, every envelope kept in memory."""
-    monitoring(TRACES_SAMPLE_RATE=1.0, SENTRY_RELEASE="1.0", ENVIRONMENT="test", SENTRY_OPTIONS={"transport": transport})
+    monitoring(
+        TRACES_SAMPLE_RATE=1.0, SENTRY_RELEASE="1.0", ENVIRONMENT="test", SENTRY_OPTIONS={"transport": transport}
+    )
     return transport
 
 

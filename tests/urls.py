@@ -37,5 +37,6 @@ urlpatterns = [
     path("quiet/", views.quiet),
     path("reports/", views.reports),
     path("reads-body/", views.reads_body),
+    path("drf/", views.drf),
     path("template/", views.template),
 ]

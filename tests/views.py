@@ -13,6 +13,10 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.decorators import api_view
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from crm_monitoring import add_breadcrumb, capture_exception, capture_message, get_logger, unmonitored
 
@@ -46,7 +50,7 @@ def logs_error(request: HttpRequest) -> HttpResponse:
 
 def logs_exception(request: HttpRequest) -> HttpResponse:
     try:
-        1 / 0
+        1 / 0  # noqa: B018 - the division is the point
     except ZeroDivisionError:
         if request.GET.get("how") == "stdlib":
             logging.getLogger("tests.stdlib").exception("division failed")
@@ -142,12 +146,13 @@ def quiet(request: HttpRequest) -> HttpResponse:
 
 def reports(request: HttpRequest) -> HttpResponse:
     try:
-        1 / 0
+        1 / 0  # noqa: B018 - the division is the point
     except ZeroDivisionError as error:
         exception_id = capture_exception(error, extra={"row": 3}, tags={"step": "import"})
     return JsonResponse({"exception": exception_id, "message": capture_message("all is well", extra={"row": 4})})
 
 
+@csrf_exempt
 def reads_body(request: HttpRequest) -> HttpResponse:
     if request.GET.get("how") == "stream":
         request.read(1)
@@ -158,3 +163,9 @@ def reads_body(request: HttpRequest) -> HttpResponse:
 
 def template(request: HttpRequest) -> HttpResponse:
     return render(request, "broken.html")
+
+
+@api_view(["POST"])
+def drf(request: Request) -> Response:
+    request.data  # noqa: B018 - parses the body
+    raise ValueError("after the body")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from crm_monitoring.sentry.client import (
+    DELIVERY_FAILED,
     SentryStatus,
+    counts_deliveries,
+    destination,
     flush,
     get_traces_sample_rate,
     init_sentry,
@@ -28,6 +31,7 @@ from crm_monitoring.sentry.tracing import (
 )
 
 __all__ = [
+    "DELIVERY_FAILED",
     "OperationSpan",
     "RequestTrace",
     "SentryStatus",
@@ -35,6 +39,8 @@ __all__ = [
     "capture_crash",
     "capture_exception",
     "capture_message",
+    "counts_deliveries",
+    "destination",
     "flush",
     "get_traces_sample_rate",
     "init_sentry",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import sentry_sdk
 from django.conf import settings
@@ -32,6 +34,10 @@ _RELEASE_VARIABLES = (
     "K_REVISION",
 )
 _GIT_DEPTH = 8
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
+
+DELIVERY_FAILED = "sentry_delivery_"
+"""How the kinds of loss begin that tell of a delivery, not of what was in it."""
 
 # What the SDK turns on by itself and a CRM should not have.
 _UNWANTED: tuple[type[Integration], ...] = (
@@ -41,11 +47,11 @@ _UNWANTED: tuple[type[Integration], ...] = (
 )
 
 _started_with: conf.Config | None = None
-_refusal: str | None = None
+_refused: dict[str, str] = {}
 
 
 class CountingTransport(HttpTransport):
-    """The SDK's transport, which also counts what it had to give up."""
+    """The SDK's transport, which also counts what it had to give up: items by category, deliveries by what the server said."""
 
     def record_lost_event(
         self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
@@ -56,6 +62,10 @@ class CountingTransport(HttpTransport):
             faults.lose(f"sentry_{category}_{reason}", 1 if item is not None else quantity)
         super().record_lost_event(reason, data_category, item, quantity=quantity)
 
+    def on_dropped_event(self, _reason: str) -> None:
+        """Count a delivery that failed: "network", "status_403", "self_rate_limits", "full_queue"."""
+        faults.lose(DELIVERY_FAILED + _reason)
+
 
 @dataclass(frozen=True, slots=True)
 class SentryStatus:
@@ -64,7 +74,7 @@ class SentryStatus:
 
     Attributes:
         enabled: There is somewhere to send events to, and the client is up.
-        refusal: Why `sentry_sdk.init` refused the options: a sentence without values, or None.
+        refusals: One sentence for each option that the SDK refused, without values.
     """
 
     enabled: bool
@@ -73,12 +83,13 @@ class SentryStatus:
     release: str | None
     traces_sample_rate: float
     healthy: bool
-    refusal: str | None
+    refusals: tuple[str, ...]
 
 
 def get_traces_sample_rate() -> float:
     """Return the share of requests traced in the current environment, from 0 to 1."""
-    return conf.get().traces_sample_rate()
+    config = conf.get()
+    return float(config.SENTRY_OPTIONS.get("traces_sample_rate", config.traces_sample_rate()) or 0)
 
 
 def init_sentry() -> bool:
@@ -88,45 +99,68 @@ def init_sentry() -> bool:
     Returns:
         Whether events are sent somewhere.
     """
-    global _started_with, _refusal
+    global _started_with, _refused
     config = conf.get()
-    if config == _started_with and sentry_sdk.get_client().is_active():
-        return status().enabled
-    _refusal = None
-    try:
-        sentry_sdk.init(**_options(config), integrations=_integrations(config.SENTRY_OPTIONS))
-    except Exception as error:
-        _refusal = f"sentry_sdk.init refused CRM_MONITORING['SENTRY_OPTIONS'] ({type(error).__name__})."
-        sentry_sdk.init(dsn="", default_integrations=False)
-    _started_with = config
+    if config != _started_with or not sentry_sdk.get_client().is_active():
+        _refused = {}
+        try:
+            sentry_sdk.init(**_options(config, config.SENTRY_OPTIONS))
+        except Exception:
+            # One option that cannot be used may not cost the others.
+            accepted, _refused = _sorted_out(config)
+            sentry_sdk.init(**_options(config, accepted))
+        _started_with = config
     return status().enabled
 
 
-def _options(config: conf.Config) -> dict[str, Any]:
-    given = {name: value for name, value in config.SENTRY_OPTIONS.items() if name != "integrations"}
-    destination = bool(config.SENTRY_DSN or given.get("dsn") or given.get("transport"))
+def _sorted_out(config: conf.Config) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the options of SENTRY_OPTIONS that the SDK takes, and by name the class of the error for each other."""
+    accepted: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    for name, value in config.SENTRY_OPTIONS.items():
+        try:
+            sentry_sdk.Client(**_options(config, {**accepted, name: value}))
+        except Exception as error:
+            refused[name] = type(error).__name__
+        else:
+            accepted[name] = value
+    return accepted, refused
+
+
+def _options(config: conf.Config, given: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {
         "dsn": config.SENTRY_DSN,
         "transport": CountingTransport,
         # The SDK would say "production", on a laptop too.
         "environment": config.ENVIRONMENT,
         "release": config.SENTRY_RELEASE or detect_release(),
-        # Nothing to send spans to: none are made.
-        "traces_sample_rate": config.traces_sample_rate() if destination else None,
+        "traces_sample_rate": config.traces_sample_rate(),
         # A form's first kilobyte tells enough; imports and uploads stay out.
         "max_request_body_size": "small",
-        "disabled_integrations": [unwanted for unwanted in _UNWANTED if not _is_given(unwanted, config.SENTRY_OPTIONS)],
+        **given,
+        "integrations": _integrations(given),
+        "disabled_integrations": _disabled(given),
+        "before_send": _after(given, "before_send"),
+        "before_send_transaction": _after(given, "before_send_transaction"),
     }
-    options.update(given)
-    if destination and (config.TRACES_SAMPLE_RATE_OVERRIDES or given.get("traces_sampler")):
-        options["traces_sampler"] = _guarded_sampler(config, given.get("traces_sampler"))
-    options["before_send"] = _after(given.get("before_send"), _drop_empty_release)
-    options["before_send_transaction"] = _after(given.get("before_send_transaction"), _drop_empty_release)
+    # None would make the SDK look for itself: for a release by starting git, for a DSN in the environment.
+    options.update(release=options["release"] or "", dsn=options["dsn"] or "")
+    options["traces_sampler"] = _sampler(config, given.get("traces_sampler"))
+    if not (options["dsn"] or given.get("transport") or given.get("spotlight")):
+        # Nothing to send spans to: none are made.
+        options.update(traces_sample_rate=None, traces_sampler=None)
     return options
 
 
+def _disabled(given: Mapping[str, Any]) -> list[Any]:
+    return [
+        *(unwanted for unwanted in _UNWANTED if not _is_given(unwanted, given)),
+        *(given.get("disabled_integrations") or ()),
+    ]
+
+
 def _is_given(integration: type[Integration], given: Mapping[str, Any]) -> bool:
-    return any(isinstance(one, integration) for one in given.get("integrations", ()))
+    return any(isinstance(one, integration) for one in given.get("integrations") or ())
 
 
 def _integrations(given: Mapping[str, Any]) -> list[Integration]:
@@ -135,13 +169,18 @@ def _integrations(given: Mapping[str, Any]) -> list[Integration]:
         # Its default prints three lines on stderr when a process ends with events to send.
         AtexitIntegration(callback=lambda pending, timeout: None),
     ]
-    theirs = list(given.get("integrations", ()))
+    theirs = list(given.get("integrations") or ())
     # One that the project names itself stands in for ours, the SDK's own DjangoIntegration too.
     named = {integration.identifier for integration in theirs}
     return theirs + [integration for integration in own if integration.identifier not in named]
 
 
-def _guarded_sampler(config: conf.Config, theirs: Callable[[Any], float | bool] | None) -> Callable[[Any], float]:
+def _sampler(
+    config: conf.Config, theirs: Callable[[Any], float | bool] | None
+) -> Callable[[dict[str, Any]], float] | None:
+    if theirs is None and not config.TRACES_SAMPLE_RATE_OVERRIDES:
+        return None
+
     def sampler(sampling_context: dict[str, Any]) -> float:
         if theirs is not None:
             try:
@@ -153,11 +192,17 @@ def _guarded_sampler(config: conf.Config, theirs: Callable[[Any], float | bool] 
     return sampler
 
 
-def _after(theirs: Callable[[Any, Any], Any] | None, ours: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+def _after(given: Mapping[str, Any], name: str) -> Callable[[Any, Any], Any]:
+    """Return a hook of the SDK that runs the project's first, and drops what that could not look at."""
+    theirs = given.get(name)
+
     def before_send(event: Any, hint: Any) -> Any:
-        if theirs is not None:
-            event = theirs(event, hint)
-        return None if event is None else ours(event)
+        try:
+            event = event if theirs is None else theirs(event, hint)
+        except Exception as error:
+            faults.record(f"The {name} of SENTRY_OPTIONS", error)
+            return None
+        return None if event is None else _drop_empty_release(event)
 
     return before_send
 
@@ -172,16 +217,23 @@ def _drop_empty_release(event: Any) -> Any:
 def detect_release() -> str:
     """Return the version that runs: from the platform's variables, else the git commit, else "". Starts no process."""
     for name in _RELEASE_VARIABLES:
-        if os.environ.get(name):
-            return os.environ[name]
-    return _git_commit(Path(getattr(settings, "BASE_DIR", None) or os.getcwd()))
+        if os.environ.get(name, "").strip():
+            return os.environ[name].strip()
+    try:
+        return _git_commit(Path(str(getattr(settings, "BASE_DIR", None) or Path.cwd())))
+    except OSError:
+        return ""
 
 
 def _git_commit(folder: Path) -> str:
     for place in [folder, *folder.parents][:_GIT_DEPTH]:
         git = place / ".git"
+        if git.is_file():
+            # A worktree or a submodule: the file says where the rest is.
+            git = place / _read(git).removeprefix("gitdir:").strip()
         if git.is_dir():
-            return _read_head(git)
+            commit = _read_head(git)
+            return commit if _COMMIT.fullmatch(commit) else ""
     return ""
 
 
@@ -190,8 +242,14 @@ def _read_head(git: Path) -> str:
     if not head.startswith("ref: "):
         return head
     reference = head.removeprefix("ref: ")
-    packed = (line.split() for line in _read(git / "packed-refs").splitlines())
-    return _read(git / reference) or next((words[0] for words in packed if words[1:] == [reference]), "")
+    # A worktree shares its branches with the repository it was made from.
+    shared = git / (_read(git / "commondir") or ".")
+    packed = (line.split() for line in _read(shared / "packed-refs").splitlines())
+    return (
+        _read(git / reference)
+        or _read(shared / reference)
+        or next((words[0] for words in packed if words[1:] == [reference]), "")
+    )
 
 
 def _read(path: Path) -> str:
@@ -208,14 +266,31 @@ def status() -> SentryStatus:
     options = client.options
     transport = client.transport
     return SentryStatus(
-        enabled=transport is not None and _refusal is None,
+        enabled=transport is not None,
         dsn_configured=bool(options.get("dsn")),
         environment=str(options.get("environment") or config.ENVIRONMENT),
         release=options.get("release") or None,
-        traces_sample_rate=config.traces_sample_rate(),
+        traces_sample_rate=get_traces_sample_rate(),
         healthy=transport is None or transport.is_healthy(),
-        refusal=_refusal,
+        refusals=tuple(_refusal(name, error) for name, error in _refused.items()),
     )
+
+
+def _refusal(name: str, error: str) -> str:
+    return f"sentry_sdk refused the option {name!r} of CRM_MONITORING['SENTRY_OPTIONS'] ({error}); the others hold."
+
+
+def destination() -> str | None:
+    """Return where events go, without the key: "https://o1.ingest.sentry.io/2"; None where there is no DSN."""
+    parts = urlsplit(sentry_sdk.get_client().options.get("dsn") or "")
+    if not parts.hostname:
+        return None
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def counts_deliveries() -> bool:
+    """Whether the transport is ours, which tells whether a server took what it was sent."""
+    return isinstance(sentry_sdk.get_client().transport, CountingTransport)
 
 
 def flush(timeout: float) -> bool:
@@ -226,5 +301,7 @@ def flush(timeout: float) -> bool:
         Whether nothing was left waiting.
     """
     pending: list[int] = []
-    sentry_sdk.flush(timeout, lambda count, _timeout: pending.append(count))
+    sentry_sdk.flush(timeout)
+    # The callback is called for what is left at once, not at the end: so ask again, without waiting.
+    sentry_sdk.flush(0, lambda count, _timeout: pending.append(count))
     return not pending

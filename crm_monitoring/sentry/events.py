@@ -13,16 +13,35 @@ from sentry_sdk.utils import event_from_exception
 from crm_monitoring import context
 from crm_monitoring.faults import guarded
 
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "critical": logging.CRITICAL}
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+}
 _SENTRY_LEVELS = {"critical": "fatal"}
-_NOT_FIELDS = frozenset(("event", "level", "timestamp", "logger", "exc_info", "request_id", "trace_id", "span_id", "user_id"))
+_NOT_FIELDS = frozenset(
+    ("event", "level", "timestamp", "logger", "exc_info", "request_id", "trace_id", "span_id", "user_id")
+)
 
 # Their lines repeat what the request itself reports, or what the SDK does.
-_UNREPORTED = ("django.request", "django.server", "sentry_sdk", "crm_monitoring", "gunicorn.access", "uvicorn.access", "urllib3")
+_UNREPORTED = (
+    "django.request",
+    "django.security",
+    "django.server",
+    "sentry_sdk",
+    "crm_monitoring",
+    "gunicorn.access",
+    "uvicorn.access",
+    "urllib3",
+)
 
 
 @guarded
-def add_breadcrumb(message: str, category: str = "default", level: str = "info", data: Mapping[str, Any] | None = None) -> None:
+def add_breadcrumb(
+    message: str, category: str = "default", level: str = "info", data: Mapping[str, Any] | None = None
+) -> None:
     """Note a step on the way; the next event of this request or task carries the latest hundred."""
     sentry_sdk.add_breadcrumb(message=message, category=category, level=level, data=dict(data or {}))
 
@@ -132,7 +151,11 @@ def _is_unreported(logger_name: str) -> bool:
 
 
 def _report_line(line: MutableMapping[str, Any], fields: dict[str, Any]) -> None:
-    about = {"level": _level(line), "logger": line["logger"], "contexts": {"log": {**fields, "event": str(line["event"])}}}
+    about = {
+        "level": _level(line),
+        "logger": line["logger"],
+        "contexts": {"log": {**fields, "event": str(line["event"])}},
+    }
     error = line.get("exc_info")
     if error is not None:
         _capture(error, {"type": "logging", "handled": True}, **about)

@@ -21,9 +21,19 @@ if TYPE_CHECKING:
 
 FILTERED = "[Filtered]"
 _PRIVATE_HEADERS = frozenset(
-    ("authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key", "x-csrftoken", "x-forwarded-for", "x-real-ip")
+    (
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "set-cookie",
+        "x-api-key",
+        "x-csrftoken",
+        "x-forwarded-for",
+        "x-real-ip",
+    )
 )
 _ENVIRONMENT = ("SERVER_NAME", "SERVER_PORT")
+_METHODS_WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 _MAX_FRAMES = 50
 
 
@@ -38,9 +48,9 @@ def add_request_data(event: Any, hint: Any, request: HttpRequest, running: Reque
     if user_id is not None:
         event["user"] = {"id": user_id, **(event.get("user") or {})}
     if event.get("type") != "transaction":
-        if running is None or running.trace is None or not running.trace.renamed:
-            event["transaction"] = endpoint_of(request)
-            event["transaction_info"] = {"source": "route"}
+        given_name = running.trace.given_name if running is not None and running.trace is not None else None
+        event["transaction"] = given_name or endpoint_of(request)
+        event["transaction_info"] = {"source": "custom" if given_name else "route"}
         _add_breadcrumbs(event, request, running)
     return event
 
@@ -65,11 +75,15 @@ def _host(request: HttpRequest) -> str:
 
 
 def _add_body(event: Any, hint: Any, request: HttpRequest) -> None:
+    if request.method in _METHODS_WITH_BODY and not request.META.get("CONTENT_LENGTH"):
+        # Sent in chunks: the limit on a body's size goes by its announced length.
+        return
     # The SDK's own reader: JSON and forms parsed, files and raw text left out, sizes limited, cookies only with PII.
     # Imported here, for its module is heavy and only an event needs it.
     from sentry_sdk.integrations.django import DjangoRequestExtractor
 
-    DjangoRequestExtractor(_drf_request(hint, request) or request).extract_into_event(event)
+    readable: Any = _drf_request(hint, request) or request
+    DjangoRequestExtractor(readable).extract_into_event(event)
 
 
 def _drf_request(hint: Any, request: HttpRequest) -> Any | None:
@@ -107,7 +121,11 @@ def _request_crumb(request: HttpRequest, running: RequestContext) -> dict[str, A
         "category": "http",
         "level": "info",
         "message": f"HTTP Request: {request.method} {request.path}",
-        "data": {"method": request.method, "url": f"{request.scheme}://{_host(request)}{request.path}", "client_ip": client_ip(request)},
+        "data": {
+            "method": request.method,
+            "url": f"{request.scheme}://{_host(request)}{request.path}",
+            "client_ip": client_ip(request),
+        },
     }
 
 
@@ -144,6 +162,7 @@ def _insert_template_frame(value: dict[str, Any], error: Any) -> None:
     rendering = [
         index
         for index, known in enumerate(frames)
-        if known.get("module") == "django.template.base" and known.get("function") in ("Parser.parse", "parse", "render")
+        if known.get("module") == "django.template.base"
+        and known.get("function") in ("Parser.parse", "parse", "render")
     ]
     frames.insert(rendering[-1] + 1 if rendering else len(frames), frame)

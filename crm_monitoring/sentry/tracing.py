@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
-from sentry_sdk.scope import Scope
+from sentry_sdk.scope import Scope, use_scope
 from sentry_sdk.traces import StreamedSpan
 from sentry_sdk.tracing import Span, Transaction
 
@@ -43,10 +43,10 @@ class RequestTrace:
 
     Attributes:
         trace_id: 32 hexadecimal digits, the caller's where it sent a `sentry-trace` header.
-        renamed: Somebody has given the transaction a name of its own.
+        given_name: What its author called the transaction, in place of the route.
     """
 
-    __slots__ = ("_isolation", "_own_span_id", "_scope", "_segment", "renamed", "trace_id")
+    __slots__ = ("_isolation", "_own_span_id", "_scope", "_segment", "given_name", "trace_id")
 
     def __init__(self, request: HttpRequest, request_id: str, method: str, *, unmonitored: bool) -> None:
         self._isolation: AbstractContextManager[Scope] = sentry_sdk.isolation_scope()
@@ -55,7 +55,7 @@ class RequestTrace:
         self._scope.set_tag("request_id", request_id)
         self._scope.set_attribute("request_id", request_id)
         self._segment: AnySpan | None = None
-        self.renamed = False
+        self.given_name: str | None = None
         headers = {name: request.META[key] for key, name in _TRACE_HEADERS.items() if key in request.META}
         if unmonitored or not _is_tracing() or method not in conf.get().TRACES_METHODS:
             self._scope.generate_propagation_context(headers)
@@ -63,9 +63,9 @@ class RequestTrace:
             self._start_segment(request, method, headers)
         else:
             self._start_transaction(request, method, headers)
-        propagation = self._scope.get_active_propagation_context()
-        self.trace_id: str = propagation.trace_id
-        self._own_span_id: str = propagation.span_id
+        place = self._segment or self._scope.get_active_propagation_context()
+        self.trace_id: str = place.trace_id
+        self._own_span_id: str = place.span_id
         self._start_session()
 
     def _start_session(self) -> None:
@@ -114,12 +114,12 @@ class RequestTrace:
 
     def name(self, endpoint: str) -> None:
         """Name the transaction after its route, unless somebody named it otherwise."""
-        if not self.renamed:
+        if self.given_name is None:
             sentry_sdk.set_transaction_name(endpoint, source="route")
 
     def rename(self, name: str, operation: str) -> None:
         """Name the transaction as its author wants, whatever its route."""
-        self.renamed = True
+        self.given_name = name
         sentry_sdk.set_transaction_name(name, source="custom")
         match self._segment:
             case Transaction():
@@ -184,7 +184,12 @@ def start_query_span(sql: str, vendor: str, database: str) -> AnySpan | None:
     if isinstance(parent, StreamedSpan):
         return sentry_sdk.traces.start_span(
             name=sql,
-            attributes={"sentry.op": "db", "sentry.origin": _DB_ORIGIN, "db.system.name": vendor, "db.namespace": database},
+            attributes={
+                "sentry.op": "db",
+                "sentry.origin": _DB_ORIGIN,
+                "db.system.name": vendor,
+                "db.namespace": database,
+            },
             active=False,
         )
     span = parent.start_child(op="db", name=sql, origin=_DB_ORIGIN)
@@ -201,66 +206,73 @@ def finish_query_span(span: AnySpan, place: dict[str, Any] | None) -> None:
 
 
 class OperationSpan:
-    """The span of an operation, or its own transaction where none runs. Nothing where it is not sampled."""
+    """The span of an operation, or its own transaction where none runs, on a scope of its own."""
 
-    __slots__ = ("_active", "_span")
+    __slots__ = ("_entered", "_scope", "_span")
 
-    def __init__(self, span: AnySpan | None, *, active: bool) -> None:
+    def __init__(self, span: AnySpan, scope: Scope) -> None:
         self._span = span
-        # A streamed span is active from its start.
-        self._active = active and isinstance(span, Span)
-        if self._active and span is not None:
-            span.__enter__()  # type: ignore[union-attr]
+        self._scope = scope
+        self._entered: AbstractContextManager[Scope] | None = None
+
+    def enter(self) -> None:
+        """Make what starts from here on a child of this span."""
+        self._entered = use_scope(self._scope)
+        self._entered.__enter__()
+
+    def leave(self) -> None:
+        """Make the former span the current one again."""
+        if self._entered is not None:
+            self._entered.__exit__(None, None, None)
+            self._entered = None
 
     def set_data(self, name: str, value: Any) -> None:
         """Attach a value to the span."""
-        if self._span is not None:
-            _set(self._span, name, value)
+        _set(self._span, name, value)
 
     def set_tag(self, name: str, value: Any) -> None:
         """Attach a value to search by to the span."""
-        if isinstance(self._span, Span):
-            self._span.set_tag(name, value)
+        if isinstance(self._span, StreamedSpan):
+            self._span.set_attribute(name, value)
         else:
-            self.set_data(name, value)
+            self._span.set_tag(name, value)
 
     def finish(self, *, failed: bool) -> None:
         """End the span."""
-        span = self._span
-        if span is None:
-            return
         if failed:
-            _fail(span)
-        if self._active:
-            span.__exit__(None, None, None)
+            _fail(self._span)
+        if isinstance(self._span, StreamedSpan):
+            self._span.end()
         else:
-            _end(span)
+            self._span.__exit__(None, None, None)
 
 
-def start_operation_span(name: str, operation: str, *, active: bool) -> OperationSpan:
+def start_operation_span(name: str, operation: str) -> OperationSpan | None:
     """
-    Start the span of an operation.
+    Start the span of an operation, or return None where nothing is sampled.
 
-    Args:
-        active: Whether spans started meanwhile become its children. A generator's may not: its caller runs in between.
+    The span lives on a fork of the current scope: tasks that run side by side share a scope, and would take each other's
+    spans for their parents.
     """
-    return OperationSpan(_operation_span(name, operation, active), active=active)
-
-
-def _operation_span(name: str, operation: str, active: bool) -> AnySpan | None:
-    if not _is_tracing():
-        return None
     parent = current_span()
-    if parent is not None and not parent.sampled:
+    if not _is_tracing() or (parent is not None and not parent.sampled):
         return None
     if parent is None and context.current() is not None:
         # A request that is not traced, a health check or a HEAD, makes no transactions of its parts either.
         return None
+    scope = sentry_sdk.get_current_scope().fork()
+    with use_scope(scope):
+        span = _start_span(parent, name, operation)
+    return OperationSpan(span, scope)
+
+
+def _start_span(parent: AnySpan | None, name: str, operation: str) -> AnySpan:
+    # A streamed span is the current one of its scope from its start, the other kind once it is entered.
     if is_streaming():
-        return sentry_sdk.traces.start_span(name=name, attributes={"sentry.op": operation}, active=active)
-    if parent is not None:
-        return parent.start_child(op=operation, name=name)  # type: ignore[union-attr]
-    return sentry_sdk.start_transaction(op=operation, name=name, source="custom")
+        return sentry_sdk.traces.start_span(name=name, attributes={"sentry.op": operation})
+    if isinstance(parent, Span):
+        return parent.start_child(op=operation, name=name).__enter__()
+    return sentry_sdk.start_transaction(op=operation, name=name, source="custom").__enter__()
 
 
 def _set(span: AnySpan, name: str, value: Any) -> None:

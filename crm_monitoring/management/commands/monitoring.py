@@ -30,7 +30,9 @@ class Command(BaseCommand):
         check = actions.add_parser("check", help="Print what is on, where events go, the setting, and every problem.")
         check.add_argument("--json", action="store_true", help="Print JSON.")
         test = actions.add_parser("test", help="Send a message and an exception, and wait for their delivery.")
-        test.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, help="Seconds to wait (default: %(default)s).")
+        test.add_argument(
+            "--timeout", type=float, default=DEFAULT_TIMEOUT, help="Seconds to wait (default: %(default)s)."
+        )
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         """Run the subcommand."""
@@ -88,16 +90,26 @@ class Command(BaseCommand):
             raise CommandError("Nothing was sent, for there is nowhere to send it to. Set SENTRY_DSN, then try again.")
         before = _lost_events()
         ids = self._send()
-        self.stdout.write(f"Message:   {ids[0]}\nException: {ids[1]}\nWaiting at most {timeout:g} s for {destination()} ...")
+        self.stdout.write(
+            f"Message:   {ids[0]}\nException: {ids[1]}\nWaiting at most {timeout:g} s for {destination()} ..."
+        )
         delivered = sentry.flush(timeout)
-        lost = {name: count - before.get(name, 0) for name, count in _lost_events().items() if count > before.get(name, 0)}
+        lost = {
+            name: count - before.get(name, 0) for name, count in _lost_events().items() if count > before.get(name, 0)
+        }
         if not all(ids):
-            raise CommandError("The events were dropped before they were sent: look at before_send, sample_rate and ignore_errors in SENTRY_OPTIONS.")
+            raise CommandError(
+                "The events were dropped before they were sent: look at before_send, sample_rate and ignore_errors in SENTRY_OPTIONS."
+            )
         if not delivered:
-            raise CommandError(f"The events did not arrive: no answer within {timeout:g} s. Is the address right, and is it reachable from here?")
+            raise CommandError(
+                f"The events did not arrive: no answer within {timeout:g} s. Is the address right, and is it reachable from here?"
+            )
         if lost:
             reasons = ", ".join(f"{name.removeprefix('sentry_error_')} ({count})" for name, count in lost.items())
-            raise CommandError(f"The events did not arrive: {reasons}. Is the DSN right, and has the project quota left?")
+            raise CommandError(
+                f"The events did not arrive: {reasons}. Is the DSN right, and has the project quota left?"
+            )
         self.stdout.write(self.style.SUCCESS("Both arrived."))
 
     @staticmethod

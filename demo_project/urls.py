@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from crm_monitoring.views import test_sentry
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path
+
+handler500 = "crm_monitoring.views.server_error"
+
+urlpatterns = [
+    path("", include("demo_project.organisations.urls")),
+    path("health/", include("crm_monitoring.urls")),
+    path("test-sentry", test_sentry, name="test-sentry"),
+    path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("language/", include("django.conf.urls.i18n")),
+]
