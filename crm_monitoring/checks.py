@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from inspect import iscoroutinefunction
+from itertools import takewhile
 from typing import Any
 
 from django.apps import apps
@@ -13,7 +15,7 @@ from django.core.checks import CheckMessage
 from django.utils.module_loading import import_string
 
 from crm_monitoring import conf, logs
-from crm_monitoring.sentry import status
+from crm_monitoring.sentry import get_traces_sample_rate, status
 
 MIDDLEWARE = "crm_monitoring.middleware.MonitoringMiddleware"
 DJANGO_STRUCTLOG_MIDDLEWARE = "django_structlog.middlewares.RequestMiddleware"
@@ -47,38 +49,39 @@ def check_setting(**kwargs: Any) -> list[CheckMessage]:
 
 def check_surroundings(**kwargs: Any) -> list[CheckMessage]:
     """Report where the app or its middleware stand wrong, and what would print a line twice."""
-    return [*_middleware(), *_app_place(), *_second_printers(), *_pii_with_asgi()]
+    return [*_middleware(), *_second_request_log(), *_app_place(), *_second_printers(), *_pii_with_asgi()]
 
 
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
     """Report what is fine on a laptop and not in production."""
-    config = conf.get()
-    found: list[CheckMessage] = []
+    return [*_no_dsn(), *_console_in_production(), *_traces_everything()]
+
+
+def _no_dsn() -> Iterable[CheckMessage]:
     if not status().enabled:
-        found.append(
-            checks.Warning(
-                "No SENTRY_DSN is set: errors are logged and reported nowhere.",
-                hint="Set the environment variable SENTRY_DSN, or CRM_MONITORING['SENTRY_DSN'].",
-                id=NO_DSN,
-            )
+        yield checks.Warning(
+            "No SENTRY_DSN is set: errors are logged and reported nowhere.",
+            hint="Set the environment variable SENTRY_DSN, or CRM_MONITORING['SENTRY_DSN'].",
+            id=NO_DSN,
         )
+
+
+def _console_in_production() -> Iterable[CheckMessage]:
     if logs.log_format() == "console":
-        found.append(
-            checks.Warning(
-                "Log lines are coloured for people; a log collector cannot read them.",
-                hint="Write CRM_MONITORING = {'LOG_FORMAT': 'json'}.",
-                id=CONSOLE_IN_PRODUCTION,
-            )
+        yield checks.Warning(
+            "Log lines are coloured for people; a log collector cannot read them.",
+            hint="Write CRM_MONITORING = {'LOG_FORMAT': 'json'}.",
+            id=CONSOLE_IN_PRODUCTION,
         )
-    if config.traces_sample_rate() == 1.0 and config.ENVIRONMENT == "production":
-        found.append(
-            checks.Warning(
-                "Every request in production is traced, which costs quota and time.",
-                hint="Write CRM_MONITORING = {'TRACES_SAMPLE_RATE': 0.1}, or leave the key out.",
-                id=TRACES_EVERYTHING,
-            )
+
+
+def _traces_everything() -> Iterable[CheckMessage]:
+    if get_traces_sample_rate() == 1.0 and status().environment == "production":
+        yield checks.Warning(
+            "Every request in production is traced, which costs quota and time.",
+            hint="Write CRM_MONITORING = {'TRACES_SAMPLE_RATE': 0.1}, or leave the key out.",
+            id=TRACES_EVERYTHING,
         )
-    return found
 
 
 def _problems() -> Iterable[CheckMessage]:
@@ -88,28 +91,33 @@ def _problems() -> Iterable[CheckMessage]:
 
 def _hooks() -> Iterable[CheckMessage]:
     for path in conf.get().HOOKS:
-        try:
-            hook = import_string(path)
-        except ImportError as error:
+        complaint = _hook_complaint(path)
+        if complaint:
             yield checks.Error(
-                f"CRM_MONITORING['HOOKS'] names {path!r}, which cannot be imported: {error}.",
-                hint='Write the dotted path of a callable, "project.module.function".',
+                f"CRM_MONITORING['HOOKS'] names {path!r}, which {complaint}.",
+                hint='Write the dotted path of a function that takes one record: "project.module.function".',
                 id=BAD_HOOK,
             )
-        else:
-            if not callable(hook):
-                yield checks.Error(
-                    f"CRM_MONITORING['HOOKS'] names {path!r}, which is not callable.",
-                    hint="A hook is a function that takes one record.",
-                    id=BAD_HOOK,
-                )
+
+
+def _hook_complaint(path: str) -> str | None:
+    try:
+        hook = import_string(path)
+    except ImportError as error:
+        return f"cannot be imported: {error}"
+    except Exception as error:
+        return f"raises {type(error).__name__} when it is imported"
+    if not callable(hook):
+        return "is not callable"
+    return "is async" if iscoroutinefunction(hook) else None
 
 
 def _sentry_options() -> Iterable[CheckMessage]:
-    refusal = status().refusal
-    if refusal:
+    for refusal in status().refusals:
         yield checks.Error(
-            refusal, hint="Its keys are the options of sentry_sdk.init; look for a misspelt one.", id=BAD_SENTRY_OPTIONS
+            refusal,
+            hint="The names and values it takes are those of sentry_sdk.init; look for a misspelt one.",
+            id=BAD_SENTRY_OPTIONS,
         )
 
 
@@ -122,19 +130,24 @@ def _middleware() -> Iterable[CheckMessage]:
             hint=f"Write {MIDDLEWARE!r} first in MIDDLEWARE.",
             id=MIDDLEWARE_MISSING,
         )
-    elif count > 1:
+        return
+    if count > 1:
         yield checks.Warning(
             f"The monitoring middleware stands {count} times in MIDDLEWARE.",
-            hint="Leave the first one.",
+            hint=f"Leave {MIDDLEWARE!r} in the first place only.",
             id=MIDDLEWARE_TWICE,
         )
-    elif [name for name in middleware[: middleware.index(MIDDLEWARE)] if name not in MAY_STAND_BEFORE]:
+    before = [name for name in middleware[: middleware.index(MIDDLEWARE)] if name not in MAY_STAND_BEFORE]
+    if before:
         yield checks.Warning(
-            f"The monitoring middleware stands behind {middleware[0]!r}: it does not see what fails or answers before it.",
+            f"The monitoring middleware stands behind {before[0]!r}: it does not see what fails or answers there.",
             hint=f"Move {MIDDLEWARE!r} to the first place in MIDDLEWARE.",
             id=MIDDLEWARE_PLACE,
         )
-    if DJANGO_STRUCTLOG_MIDDLEWARE in middleware:
+
+
+def _second_request_log() -> Iterable[CheckMessage]:
+    if DJANGO_STRUCTLOG_MIDDLEWARE in settings.MIDDLEWARE:
         yield checks.Warning(
             "django-structlog's middleware runs besides ours: every request is logged twice, and its user is read from the database.",
             hint=f"Take {DJANGO_STRUCTLOG_MIDDLEWARE!r} out of MIDDLEWARE; ours extends it, and sends its signals.",
@@ -143,12 +156,8 @@ def _middleware() -> Iterable[CheckMessage]:
 
 
 def _app_place() -> Iterable[CheckMessage]:
-    before = []
-    for config in apps.get_app_configs():
-        if config.name == "crm_monitoring":
-            break
-        if not config.name.startswith("django.contrib."):
-            before.append(config.name)
+    others = takewhile(lambda app: app.name != "crm_monitoring", apps.get_app_configs())
+    before = [app.name for app in others if not app.name.startswith("django.contrib.")]
     if before:
         yield checks.Warning(
             f"'crm_monitoring' stands behind {before[0]!r} in INSTALLED_APPS: what fails while that app starts is not reported.",
@@ -169,12 +178,17 @@ def _second_printers() -> Iterable[CheckMessage]:
 
 
 def _pii_with_asgi() -> Iterable[CheckMessage]:
-    options = conf.get().SENTRY_OPTIONS
-    if getattr(settings, "ASGI_APPLICATION", None) and (
-        options.get("send_default_pii") or options.get("data_collection") is not None
-    ):
+    if getattr(settings, "ASGI_APPLICATION", None) and _collects_users(conf.get().SENTRY_OPTIONS):
         yield checks.Warning(
             "SENTRY_OPTIONS turns on the collection of personal data, which under ASGI reads the user from the database in async code.",
             hint="Take the option out, and call set_user_context() where the user is known.",
             id=PII_WITH_ASGI,
         )
+
+
+def _collects_users(options: Mapping[str, Any]) -> bool:
+    collection = options.get("data_collection")
+    # An empty one turns everything on.
+    return bool(options.get("send_default_pii")) or (
+        isinstance(collection, Mapping) and collection.get("user_info", True)
+    )

@@ -14,6 +14,7 @@ from crm_monitoring.records import UNROUTED
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+    from crm_monitoring.sentry.reports import Report
     from crm_monitoring.sentry.tracing import RequestTrace
 
 RECENT_QUERIES = 10
@@ -37,7 +38,8 @@ class RequestContext:
         unmonitored: The view asked not to be measured, or the path is on the list.
         trace: The request's place in Sentry, None where there is none.
         error: What the request failed with, once it has.
-        event_id: Id of the Sentry event that reported the failure.
+        event_id: Id of the Sentry event that reports the failure.
+        reports: Failures that were reported and not sent yet.
         outer: The request that was running when this one began inside it.
         handed_over: Its response has left the middleware; only a stream may still run.
         concluded: Its line is written and its record emitted.
@@ -60,6 +62,7 @@ class RequestContext:
         "outer_bound",
         "recent_queries",
         "repeated",
+        "reports",
         "request",
         "request_id",
         "route",
@@ -83,6 +86,7 @@ class RequestContext:
         self.error: BaseException | None = None
         self.handled_error: Exception | None = None
         self.event_id: str | None = None
+        self.reports: list[Report] = []
         self.outer: RequestContext | None = None
         self.outer_bound: dict[str, Any] = {}
         self.handed_over = False

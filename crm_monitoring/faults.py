@@ -18,12 +18,15 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
+RECENT_SECONDS = 300.0
 _QUIET_SECONDS = 60.0
 
 _log = logging.getLogger("crm_monitoring")
-_lock = threading.Lock()
+# Reentrant: the garbage collector may close a generator of the host, and so count its failing hook, in between.
+_lock = threading.RLock()
 _failures: Counter[str] = Counter()
 _losses: Counter[str] = Counter()
+_lost_at: dict[str, float] = {}
 _kinds: dict[str, str] = {}
 _next_line: dict[str, float] = {}
 
@@ -43,7 +46,17 @@ def record(where: str, error: Exception) -> None:
         if due:
             _next_line[where] = now + _QUIET_SECONDS
     if due:
+        _tell(where, error)
+
+
+def _tell(where: str, error: Exception) -> None:
+    try:
         _log.warning("monitoring_failed", extra={"where": where}, exc_info=error)
+    except Exception as unlogged:
+        # A filter of the host's logging may raise: then there is nobody left to tell, but the health view.
+        with _lock:
+            _failures["Logging a failure"] += 1
+            _kinds["Logging a failure"] = type(unlogged).__name__
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
@@ -64,12 +77,19 @@ def lose(what: str, quantity: int = 1) -> None:
     """Count `quantity` items of kind `what` that were dropped or could not be delivered."""
     with _lock:
         _losses[what] += quantity
+        _lost_at[what] = monotonic()
 
 
 def losses() -> dict[str, int]:
     """Return how many items of each kind were lost since the process began."""
     with _lock:
         return dict(_losses)
+
+
+def lost_lately(beginning: str) -> bool:
+    """Whether something of a kind that begins so was lost in the last five minutes."""
+    with _lock:
+        return any(at > monotonic() - RECENT_SECONDS for kind, at in _lost_at.items() if kind.startswith(beginning))
 
 
 def sentences() -> list[str]:
@@ -86,5 +106,6 @@ def reset() -> None:
     with _lock:
         _failures.clear()
         _losses.clear()
+        _lost_at.clear()
         _kinds.clear()
         _next_line.clear()

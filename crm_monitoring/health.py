@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from crm_monitoring import conf, faults
+from crm_monitoring import conf, faults, hooks
 from crm_monitoring.logs import effective_level, is_structured
+from crm_monitoring.sentry import DELIVERY_FAILED
 from crm_monitoring.sentry import status as sentry_status
+from crm_monitoring.streams import LOST_LINES
 
 READY_SECONDS = 1.0
+# What Django makes of DATABASES = {}.
+_NO_DATABASE = "django.db.backends.dummy"
 
 
 def problems() -> list[str]:
     """Return one sentence for everything that does not work as it was asked to. No value of a setting is in them."""
+    hooks.load()
     sentry = sentry_status()
     found = [
         f"{problem.id}: {problem.key or 'CRM_MONITORING'} cannot be used as it is set."
         for problem in conf.load().problems
     ]
-    if sentry.refusal:
-        found.append(sentry.refusal)
+    found += sentry.refusals
     if not sentry.healthy:
         found.append("Sentry's queue is full, or its server asks to wait: events are being dropped.")
+    elif faults.lost_lately(DELIVERY_FAILED):
+        found.append("Events could not be delivered to Sentry in the last five minutes.")
+    if faults.lost_lately(LOST_LINES):
+        found.append("Log lines could not be written in the last five minutes.")
     return found + faults.sentences()
 
 
@@ -66,7 +76,7 @@ def databases_ready() -> dict[str, bool]:
     Returns:
         Whether it answered, by alias; with HEALTH_CHECK_MIGRATIONS, whether it also has no migration to apply.
     """
-    probes = [_Probe.start(alias) for alias in connections]
+    probes = [_Probe.start(alias) for alias in connections if connections.settings[alias]["ENGINE"] != _NO_DATABASE]
     deadline = monotonic() + READY_SECONDS
     return {probe.alias: probe.result(deadline) for probe in probes}
 
@@ -74,7 +84,8 @@ def databases_ready() -> dict[str, bool]:
 class _Probe:
     """One database's answer, asked for in a thread: a driver may hang longer than a load balancer waits."""
 
-    _hanging: dict[str, _Probe] = {}
+    _latest: dict[str, _Probe] = {}
+    _lock = threading.Lock()
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
@@ -84,22 +95,22 @@ class _Probe:
     @classmethod
     def start(cls, alias: str) -> _Probe:
         """Ask the database, unless an earlier question is still waiting for its answer."""
-        hanging = cls._hanging.get(alias)
-        if hanging is not None and hanging._thread.is_alive():
-            return hanging
-        probe = cls(alias)
-        cls._hanging[alias] = probe
-        probe._thread.start()
-        return probe
+        with cls._lock:
+            latest = cls._latest.get(alias)
+            if latest is None or not latest._thread.is_alive():
+                latest = cls._latest[alias] = cls(alias)
+                latest._thread.start()
+            return latest
 
     def _ask(self) -> None:
-        try:
-            self._is_ready = all(question(self.alias) for question in _questions())
-        except Exception:
-            # The answer is no. What the driver says may hold a host or a user, so nobody hears it.
-            self._is_ready = False
-        finally:
-            connections[self.alias].close()
+        # Where it raises, the answer is no. What the driver says may hold a host or a user, so nobody hears it.
+        with suppress(Exception):
+            connection = connections[self.alias]
+            try:
+                self._is_ready = all(question(self.alias) for question in _questions())
+            finally:
+                # SQLite's own close() spares a database in memory, but this connection is the thread's alone.
+                BaseDatabaseWrapper.close(connection)
 
     def result(self, deadline: float) -> bool:
         """Wait for the answer until `deadline`, a moment of the monotonic clock."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from inspect import iscoroutinefunction
+from typing import cast
 
 from django.utils.module_loading import import_string
 
@@ -50,15 +52,22 @@ def _configured() -> tuple[Hook, ...]:
 
 def _load(path: str) -> Hook | None:
     try:
-        hook: Hook = import_string(path)
+        hook = import_string(path)
+        if not callable(hook) or iscoroutinefunction(hook):
+            raise TypeError(f"{path} is no plain function.")
     except Exception as error:
         faults.record(f"Importing the hook {path}", error)
         return None
-    return hook
+    return cast(Hook, hook)
 
 
 def _name(hook: Hook) -> str:
     return f"{getattr(hook, '__module__', '?')}.{getattr(hook, '__qualname__', type(hook).__qualname__)}"
+
+
+def load() -> None:
+    """Import the hooks of the HOOKS key now, so that one which cannot be imported is known before the first record."""
+    _configured()
 
 
 def reset() -> None:

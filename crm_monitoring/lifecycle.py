@@ -18,7 +18,8 @@ from crm_monitoring.names import method_of, route_of
 from crm_monitoring.queries import tell_n_plus_one
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST, UNROUTED, RequestRecord
 from crm_monitoring.request_ids import request_id_of
-from crm_monitoring.sentry import RequestTrace, capture_crash, report_handled
+from crm_monitoring.sentry import capture_crash, report_handled, trace_request
+from crm_monitoring.sentry.reports import send_held
 from crm_monitoring.sentry.tracing import is_unmonitored
 
 logger = get_logger("crm_monitoring.requests")
@@ -32,7 +33,7 @@ def begin(request: HttpRequest) -> RequestContext:
         _step_over(previous, running)
     _bind(running)
     running.unmonitored = _is_unmonitored_path(request.path_info)
-    running.trace = RequestTrace(request, running.request_id, running.method, unmonitored=running.unmonitored)
+    running.trace = trace_request(request, running.request_id, running.method, unmonitored=running.unmonitored)
     context.use(running)
     return running
 
@@ -165,16 +166,24 @@ def _level(running: RequestContext, record: RequestRecord) -> int:
 
 
 def _close(running: RequestContext, status: int) -> None:
-    if running.trace is not None:
-        if running.route is None:
-            running.trace.name(running.endpoint)
-        if running.unmonitored:
-            running.trace.discard()
-        running.trace.close(status)
+    try:
+        send_held(running)
+    finally:
+        _close_trace(running, status)
     if running.outer is not None:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(**running.outer_bound)
         context.use(running.outer)
+
+
+def _close_trace(running: RequestContext, status: int) -> None:
+    if running.trace is None:
+        return
+    if running.route is None:
+        running.trace.name(running.endpoint)
+    if running.unmonitored:
+        running.trace.discard()
+    running.trace.close(status)
 
 
 def leave(running: RequestContext) -> None:

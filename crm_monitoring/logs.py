@@ -8,12 +8,15 @@ LOGGING hold on both roads. Records of other libraries pass the same processors 
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial, wraps
 from typing import Any, cast
 
 import structlog
@@ -21,23 +24,38 @@ from django.conf import settings
 
 from crm_monitoring import conf, context, faults
 from crm_monitoring.rendering import (
+    CORE_FIELDS,
     Event,
     Limits,
     Renderer,
     console_renderer,
+    cut,
     dumps,
     format_exception,
     json_renderer,
     logfmt_renderer,
+    plain,
+    text,
 )
-from crm_monitoring.streams import Output, QueuedOutput, StandardOutput
+from crm_monitoring.streams import Output, QueuedOutput, StandardOutput, descriptor_of
 
 Processor = Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]
 
-_EVENT_ATTRIBUTE = "crm_monitoring_event"
+# Formatters of others, which print what is added to a record, leave out names that begin so.
+_EVENT_ATTRIBUTE = "_crm_monitoring_event"
+_WRITTEN_ATTRIBUTE = "_crm_monitoring_written"
 _LINE_FIELDS = ("event", "level", "timestamp", "logger")
-_RECORD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", _EVENT_ATTRIBUTE}
+_RECORD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
+    "asctime",
+    "color_message",  # uvicorn's, the message once more with the codes of a terminal
+    "message",
+    "taskName",
+    _EVENT_ATTRIBUTE,
+    _WRITTEN_ATTRIBUTE,
+}
 _STACK_FRAMES = 30
+_OUR_FRAMES = 3
+_CUT_EVENT = 256
 _LEVEL_NAMES = {"exception": "error", "warn": "warning", "fatal": "critical", "notset": "debug"}
 
 
@@ -73,50 +91,111 @@ class BoundLogger(structlog.stdlib.BoundLogger):
         fields.setdefault("exc_info", True)
         self._log(logging.ERROR, "exception", event, args, fields)
 
-    def log(self, level: int, event: Any = None, /, *args: Any, **fields: Any) -> None:
-        """Log `event` with `fields` at the numeric `level`."""
-        self._log(level, logging.getLevelName(level).lower(), event, args, fields)
+    def log(self, level: int | str, event: Any = None, /, *args: Any, **fields: Any) -> None:  # type: ignore[override]  # "level" may be a field
+        """Log `event` with `fields` at `level`, a number or a name."""
+        number = _level_number(level)
+        self._log(number, logging.getLevelName(number).lower(), event, args, fields)
+
+    async def adebug(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log `event` with `fields` at DEBUG, in a thread."""
+        await self._alog(logging.DEBUG, "debug", event, args, fields)
+
+    async def ainfo(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log `event` with `fields` at INFO, in a thread."""
+        await self._alog(logging.INFO, "info", event, args, fields)
+
+    async def awarning(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log `event` with `fields` at WARNING, in a thread."""
+        await self._alog(logging.WARNING, "warning", event, args, fields)
+
+    async def aerror(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log `event` with `fields` at ERROR, in a thread."""
+        await self._alog(logging.ERROR, "error", event, args, fields)
+
+    async def acritical(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log `event` with `fields` at CRITICAL, in a thread."""
+        await self._alog(logging.CRITICAL, "critical", event, args, fields)
+
+    afatal = acritical
+
+    async def aexception(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log `event` with `fields` and the current exception at ERROR, in a thread."""
+        fields.setdefault("exc_info", True)
+        await self._alog(logging.ERROR, "exception", event, args, fields)
+
+    async def alog(self, level: int | str, event: Any = None, /, *args: Any, **fields: Any) -> None:  # type: ignore[override]  # as above
+        """Log `event` with `fields` at `level`, a number or a name, in a thread."""
+        number = _level_number(level)
+        await self._alog(number, logging.getLevelName(number).lower(), event, args, fields)
+
+    async def _alog(self, level: int, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+        if self._logger.isEnabledFor(level):
+            _resolve(fields)
+            await asyncio.to_thread(self._log, level, method, event, args, fields)
 
     def _log(self, level: int, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         if not self._logger.isEnabledFor(level):
             return
         try:
-            if "event" in fields:
-                fields["event_"] = fields.pop("event")
-            line: MutableMapping[str, Any] = {**self._context, **fields, "event": _interpolated(event, args)}
+            line: MutableMapping[str, Any] = {**self._context, **fields}
+            if "event" in line:
+                _set_aside(line, "event")
+            line["event"] = _interpolated(event, args) if args else event
             for processor in self._processors:
                 line = cast(MutableMapping[str, Any], processor(self._logger, method, line))
         except structlog.DropEvent:
             pass
         except Exception as error:
-            _log_failed(self._logger.name, error)
+            _log_failed(self._logger.name, event, error)
+
+
+def _level_number(level: int | str) -> int:
+    if isinstance(level, int):
+        return level
+    known = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
+    # The standard library calls a level without a name "Level 25".
+    digits = level.lower().removeprefix("level ")
+    return known.get(level.lower(), int(digits) if digits.isdecimal() else logging.INFO)
 
 
 def _interpolated(event: Any, args: tuple[Any, ...]) -> Any:
-    if not args:
-        return event
     try:
         # The standard library's rule: a lone mapping is for %(name)s.
         return event % (args[0] if len(args) == 1 and isinstance(args[0], dict) and args[0] else args)
     except Exception:
-        return f"{event} {args!r}"
+        return f"{text(event)} {text(args)}"
 
 
-def _log_failed(name: str, error: Exception) -> None:
-    # The last resort still gives one line of JSON.
-    _output().write(
-        dumps(
-            {
-                "event": "log_line_failed",
-                "level": "error",
-                "timestamp": _now(),
-                "logger": name,
-                "error": type(error).__name__,
-            }
-        )
-        + b"\n"
-    )
+def _set_aside(line: MutableMapping[str, Any], name: str) -> None:
+    """Keep what the caller gave by a name that is ours, with "_" behind the name."""
+    free = f"{name}_"
+    while free in line:
+        free += "_"
+    line[free] = line.pop(name)
+
+
+def _resolve(line: MutableMapping[str, Any]) -> None:
+    """Replace an exc_info of True by the exception handled right now, which another thread or a later moment would not find."""
+    if "exc_info" in line:
+        line["exc_info"] = exception_of(line)
+
+
+def _log_failed(name: str, event: Any, error: Exception) -> None:
+    _output().write(_last_resort(name, event, error) + b"\n")
     faults.record("A log call", error)
+
+
+def _last_resort(name: str, event: Any, error: Exception) -> bytes:
+    return dumps(
+        {
+            "event": "log_line_failed",
+            "level": "error",
+            "timestamp": _now(),
+            "logger": name,
+            "error": type(error).__name__,
+            "of": cut(text(event), _CUT_EVENT),
+        }
+    )
 
 
 def get_logger(name: str | None = None) -> Any:
@@ -136,12 +215,11 @@ def complete(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutabl
     event = line.pop("event", None)
     for name in _LINE_FIELDS:
         if name in line:
-            line[f"{name}_"] = line.pop(name)
-    if "exc_info" in line:
-        # True means the exception handled right now, which another thread or a later moment would not find.
-        line["exc_info"] = exception_of(line)
+            _set_aside(line, name)
+    _resolve(line)
     if line.get("stack_info") is True:
-        line["stack_info"] = "".join(traceback.format_stack(limit=_STACK_FRAMES)).rstrip()
+        _own(line, "stack", "".join(traceback.format_stack()[-_STACK_FRAMES:-_OUR_FRAMES]).rstrip())
+        del line["stack_info"]
     return {
         "event": event,
         "level": _LEVEL_NAMES.get(method, method),
@@ -152,19 +230,26 @@ def complete(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutabl
 
 
 def add_request(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add what is bound by `structlog.contextvars`, and the running request's ids."""
-    for name, value in structlog.contextvars.get_contextvars().items():
-        line.setdefault(name, value)
+    """Add the running request's ids, and what is bound by `structlog.contextvars`."""
     request = context.current()
     if request is not None:
-        line["request_id"] = request.request_id
+        _own(line, "request_id", request.request_id)
         if request.trace is not None:
-            line["trace_id"] = request.trace.trace_id
-            line["span_id"] = request.trace.span_id
+            _own(line, "trace_id", request.trace.trace_id)
+            _own(line, "span_id", request.trace.span_id)
+    for name, value in structlog.contextvars.get_contextvars().items():
+        line.setdefault(name, value)
+    if request is not None and "user_id" not in line:
         user_id = request.user_id
         if user_id is not None:
-            line.setdefault("user_id", user_id)
+            line["user_id"] = user_id
     return line
+
+
+def _own(line: MutableMapping[str, Any], name: str, value: str) -> None:
+    if name in line and line[name] is not value:
+        _set_aside(line, name)
+    line[name] = value
 
 
 def write(logger: logging.Logger, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -173,10 +258,8 @@ def write(logger: logging.Logger, method: str, line: MutableMapping[str, Any]) -
     if _reaches_only_us(logger):
         _output().write(_render(event) + b"\n")
     else:
-        level = logging.getLevelName(str(line["level"]).upper())
         logger.log(
-            level if isinstance(level, int) else logging.INFO,
-            "%s",
+            _level_number(event["level"]),
             _readable(event),
             exc_info=event.get("exc_info"),
             extra={_EVENT_ATTRIBUTE: event},
@@ -203,9 +286,9 @@ def _reaches_only_us(logger: logging.Logger) -> bool:
 
 def _readable(line: Event) -> str:
     """What handlers of the host show: the event and the caller's own fields."""
-    hidden = {*_LINE_FIELDS, "request_id", "trace_id", "span_id", "user_id", "exc_info", "stack"}
-    fields = " ".join(f"{name}={dumps(value).decode()}" for name, value in line.items() if name not in hidden)
-    return f"{line['event']} {fields}".rstrip()
+    hidden = {*CORE_FIELDS, "trace_id", "span_id", "user_id", "exc_info"}
+    fields = [f"{plain(name)}={dumps(value).decode()}" for name, value in line.items() if name not in hidden]
+    return " ".join([text(line["event"]), *fields])
 
 
 def _render(line: Event) -> bytes:
@@ -214,7 +297,7 @@ def _render(line: Event) -> bytes:
         error = line["exc_info"]
         line = {name: value for name, value in line.items() if name != "exc_info"}
         if error is not None:
-            line["exception"] = format_exception(error)
+            _own(line, "exception", format_exception(error))
     return _renderer()(line)
 
 
@@ -253,17 +336,21 @@ def line_of(record: logging.LogRecord) -> Event:
 
 def _line_from(record: logging.LogRecord) -> Event:
     extra = {name: value for name, value in vars(record).items() if name not in _RECORD_ATTRIBUTES}
-    line: MutableMapping[str, Any] = {**extra, "event": _message(record)}
+    line: MutableMapping[str, Any] = extra
+    if "event" in line:
+        _set_aside(line, "event")
+    line["event"] = _message(record)
     if record.exc_info:
         line["exc_info"] = record.exc_info
     elif record.exc_text:
-        line["exception"] = record.exc_text
+        _own(line, "exception", record.exc_text)
     if record.stack_info:
-        line["stack"] = record.stack_info
-    line = complete(record, record.levelname.lower(), line)
+        _own(line, "stack", record.stack_info)
+    level = str(record.levelname).lower()
+    line = complete(record, level, line)
     line["timestamp"] = _iso(datetime.fromtimestamp(record.created, UTC))
-    for processor in _shared_processors():
-        line = processor(record, record.levelname.lower(), line)
+    for processor in (add_request, *_observers):
+        line = processor(record, level, line)
     return cast(Event, line)
 
 
@@ -271,7 +358,7 @@ def _message(record: logging.LogRecord) -> str:
     try:
         message = record.getMessage()
     except Exception:
-        message = f"{record.msg} {record.args!r}"
+        message = f"{text(record.msg)} {text(record.args)}"
     # What `warnings` logs ends with the source line, and a newline.
     return message.strip()
 
@@ -279,12 +366,21 @@ def _message(record: logging.LogRecord) -> str:
 class Handler(logging.Handler):
     """Writes records of the standard library as our lines, to standard output."""
 
+    def handle(self, record: logging.LogRecord) -> Any:
+        """Emit `record` if the filters let it pass, without the handler's lock: values and observers may take locks of theirs."""
+        passed = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return passed
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line for `record`."""
+        """Write one line for `record`, though it may come by several loggers."""
+        if vars(record).setdefault(_WRITTEN_ATTRIBUTE, self) is not self:
+            return
         try:
             _output().write(_render(line_of(record)) + b"\n")
         except Exception as error:
-            _log_failed(record.name, error)
+            _log_failed(record.name, record.msg, error)
 
 
 class Formatter(logging.Formatter):
@@ -301,7 +397,7 @@ class Formatter(logging.Formatter):
             return _render(line_of(record)).decode()
         except Exception as error:
             faults.record("A log formatter", error)
-            return super().format(record)
+            return _last_resort(record.name, record.msg, error).decode()
 
 
 # -- configuration --------------------------------------------------------------------------------------------------------
@@ -309,11 +405,9 @@ class Formatter(logging.Formatter):
 _processors: list[Any] = []
 _observers: tuple[Processor, ...] = ()
 _standard_output = StandardOutput()
-_queued_output: QueuedOutput | None = None
-
-
-def _shared_processors() -> tuple[Processor, ...]:
-    return (add_request, *_observers)
+_queued_output = QueuedOutput(_standard_output)
+# What gives the host its logging back as it was, last step first.
+_undo: list[Callable[[], object]] = []
 
 
 def init_structured_logging(*observers: Processor) -> None:
@@ -324,13 +418,14 @@ def init_structured_logging(*observers: Processor) -> None:
         observers: Processors that see every line, complete, before it is written.
     """
     global _observers
-    _observers = observers or _observers
+    if observers:
+        _observers = tuple(_guarded(observer) for observer in observers)
     # The list itself stays: loggers that are cached hold on to it.
-    _processors[:] = [complete, *_shared_processors(), write]
+    _processors[:] = [complete, add_request, *_observers, write]
     structlog.configure(
         processors=_processors,
         wrapper_class=BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=_logger_factory(),
         cache_logger_on_first_use=True,
     )
     _reset_output()
@@ -340,7 +435,32 @@ def init_structured_logging(*observers: Processor) -> None:
         _let_go()
 
 
+def _guarded(observer: Processor) -> Processor:
+    """An observer that fails costs what it observes, not the line."""
+
+    @wraps(observer)
+    def observe(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        try:
+            return observer(logger, method, line)
+        except Exception as error:
+            faults.record("An observer of log lines", error)
+            return line
+
+    return observe
+
+
+def _logger_factory() -> structlog.stdlib.LoggerFactory:
+    # It puts a class of structlog's in the place of the host's.
+    host_class = logging.getLoggerClass()
+    factory = structlog.stdlib.LoggerFactory()
+    logging.setLoggerClass(host_class)
+    return factory
+
+
 def _reset_output() -> None:
+    _queued_output.size = conf.get().LOG_QUEUE_SIZE
+    if not _queued_output.size:
+        _queued_output.stop()
     _renderer.cache_clear()
     _output.cache_clear()
 
@@ -381,31 +501,42 @@ def _on_terminal() -> bool:
 
 @cache
 def _output() -> Output:
-    global _queued_output
-    size = conf.get().LOG_QUEUE_SIZE if settings.configured else 0
-    if not size:
-        return _standard_output
-    if _queued_output is None or _queued_output.size != size:
-        _queued_output = QueuedOutput(_standard_output, size)
-    return _queued_output
+    return _queued_output if _queued_output.size else _standard_output
 
 
 def take_over() -> None:
-    """Let our handler write what consoles printed, once."""
+    """Let our handler write what consoles printed, once. Called again, it takes over what servers have added since."""
     root = logging.getLogger()
+    if not _undo:
+        _take_over_globals(root)
+    level = min((handler.level for handler in root.handlers if is_console(handler)), default=logging.NOTSET)
     for logger in _all_loggers():
         _replace_consoles(logger)
     if not any(type(handler) is Handler for handler in root.handlers):
-        root.addHandler(Handler())
+        _add(root, Handler(level))
     if not _level_is_given():
         root.setLevel(conf.get().LOG_LEVEL)
+
+
+def _take_over_globals(root: logging.Logger) -> None:
+    _undo.append(partial(root.setLevel, root.level))
+    # What prints warnings of loggers that have no handler, and do not propagate.
+    _undo.append(partial(setattr, logging, "lastResort", logging.lastResort))
+    logging.lastResort = Handler(logging.WARNING)
+    shown_by = warnings.showwarning
     logging.captureWarnings(True)
+    if warnings.showwarning is not shown_by:
+        _undo.append(partial(logging.captureWarnings, False))
 
 
 def _let_go() -> None:
-    for logger in _all_loggers():
-        for handler in [handler for handler in logger.handlers if type(handler) is Handler]:
-            logger.removeHandler(handler)
+    while _undo:
+        _undo.pop()()
+
+
+def _add(logger: logging.Logger, handler: logging.Handler) -> None:
+    logger.addHandler(handler)
+    _undo.append(partial(logger.removeHandler, handler))
 
 
 def _all_loggers() -> Iterator[logging.Logger]:
@@ -418,26 +549,45 @@ def _all_loggers() -> Iterator[logging.Logger]:
 def _replace_consoles(logger: logging.Logger) -> None:
     for handler in [handler for handler in logger.handlers if is_console(handler)]:
         logger.removeHandler(handler)
-        if not logger.propagate and not any(type(other) is Handler for other in logger.handlers):
-            # Its records never reach the root's handler.
+        _undo.append(partial(logger.addHandler, handler))
+        if not _is_printed(logger):
             ours = Handler(handler.level)
             ours.filters = list(handler.filters)
-            logger.addHandler(ours)
+            _add(logger, ours)
+
+
+def _is_printed(logger: logging.Logger) -> bool:
+    """Whether records of `logger` reach a handler of ours, now or when all is taken over."""
+    node: logging.Logger | None = logger
+    while node is not None:
+        if node.parent is None or any(type(handler) is Handler or is_console(handler) for handler in node.handlers):
+            return True
+        node = node.parent if node.propagate else None
+    return False
 
 
 def is_console(handler: logging.Handler) -> bool:
     """Whether the handler prints to the process's own standard output or error."""
     stream = getattr(handler, "stream", None)
-    return (
-        isinstance(handler, logging.StreamHandler)
-        and stream is not None
-        and stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    )
+    if stream is None or not isinstance(handler, logging.StreamHandler):
+        return False
+    consoles = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    return stream in consoles or any(_is_same_file(stream, console) for console in consoles)
+
+
+def _is_same_file(stream: object, console: object) -> bool:
+    """Whether both write to one file, pipe or terminal, as "/dev/stdout" does."""
+    one, other = descriptor_of(stream), descriptor_of(console)
+    try:
+        return one is not None and other is not None and os.path.sameopenfile(one, other)
+    except OSError:
+        return False
 
 
 def _level_is_given() -> bool:
-    logging_setting = getattr(settings, "LOGGING", None) or {}
-    return "level" in logging_setting.get("root", {})
+    given = getattr(settings, "LOGGING", None) or {}
+    loggers = given.get("loggers") or {}
+    return any("level" in (root or {}) for root in (given.get("root"), loggers.get(""), loggers.get("root")))
 
 
 def effective_level() -> str:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from django.contrib.admindocs.utils import (
-    remove_non_capturing_groups,
-    replace_metacharacters,
-    replace_named_groups,
-    replace_unnamed_groups,
-)
 from django.urls import Resolver404, resolve
 
 from crm_monitoring.records import UNROUTED
@@ -21,6 +16,24 @@ if TYPE_CHECKING:
     from django.urls import ResolverMatch
 
 _PARAMETER = re.compile(r"<(?:[^<>:]+:)?([^<>:]+)>")
+_IS_REGEX = re.compile(r"[\^$(\[\\]")
+_UNNAMED = "{var}"
+_TOKEN = re.compile(
+    r"""
+      (?P<dropped> \(\?\#[^)]*\) | \(\?[aiLmsux]+\) | \\[AZbB] | [\^$] | [*+?] | \{\d*,?\d*\} )
+    | \(\?P=(?P<again>\w+)\)
+    | \(\?P<(?P<named>\w+)>
+    | (?P<look> \(\?<?[=!] )
+    | (?P<inline> \(\?[\w-]*[:>] )
+    | (?P<group> \( )
+    | (?P<close> \) )
+    | (?P<choice> \| )
+    | (?P<some> \[\^?\]?(?:\\.|[^\]\\])*\] | \\[dDwWsS] | \.(?=[*+?{]) )
+    | \\(?P<escaped> . )
+    | (?P<literal> . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 _MAX_ROUTES = 2048
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
 
@@ -51,8 +64,51 @@ def resolved(request: HttpRequest) -> ResolverMatch | None:
 @lru_cache(_MAX_ROUTES)
 def readable(route: str) -> str:
     """Return a route of `path` or `re_path` with its parameters as {name}: "organisations/{pk}/"."""
-    if any(sign in route for sign in "^$(\\"):
-        route = replace_named_groups(route)
-        route = replace_unnamed_groups(route)
-        route = replace_metacharacters(remove_non_capturing_groups(route))
-    return _PARAMETER.sub(r"{\1}", route)
+    return _PARAMETER.sub(r"{\1}", _without_regex(route) if _IS_REGEX.search(route) else route)
+
+
+class _Group:
+    """A group of a regular expression that is being read: what stands for it, None for its content."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+        self.parts: list[str] = []
+
+    def text(self) -> str:
+        return "".join(self.parts) if self.name is None else self.name
+
+
+def _without_regex(pattern: str) -> str:
+    """Return `pattern` with {name} for its named groups, {var} for what else may vary, and the rest as it is in a URL."""
+    groups = [_Group()]
+    for token in _TOKEN.finditer(pattern):
+        kind, text = str(token.lastgroup), token[token.lastgroup or 0]
+        if kind in _OPENING:
+            groups.append(_Group(_OPENING[kind](text)))
+        elif kind == "close" and len(groups) > 1:
+            closed = groups.pop()
+            groups[-1].parts.append(closed.text())
+        elif kind == "choice" and len(groups) > 1:
+            # One of several: a named or unnamed group says so already.
+            groups[-1].name = groups[-1].name if groups[-1].name is not None else _UNNAMED
+        else:
+            groups[-1].parts.append(_STANDS_FOR.get(kind, _itself)(text))
+    return _REPEATED.sub(_UNNAMED, "".join(group.text() for group in groups))
+
+
+def _itself(text: str) -> str:
+    return text
+
+
+_OPENING: dict[str, Callable[[str], str | None]] = {
+    "named": lambda name: f"{{{name}}}",
+    "group": lambda _: _UNNAMED,
+    "look": lambda _: "",
+    "inline": lambda _: None,
+}
+_STANDS_FOR: dict[str, Callable[[str], str]] = {
+    "dropped": lambda _: "",
+    "again": lambda name: f"{{{name}}}",
+    "some": lambda _: _UNNAMED,
+}
+_REPEATED = re.compile(r"(?:\{var\}){2,}")

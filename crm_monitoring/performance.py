@@ -60,12 +60,21 @@ class PerformanceMonitor:
         name: What is done, the same for every run: "create_organisation".
         operation: The kind of work, Sentry's span operation.
         slow_ms: The threshold in milliseconds in place of SLOW_OPERATION_MS; also lifts the line from DEBUG to INFO.
+        tags: Values to search by, set on every run.
     """
 
-    def __init__(self, name: str, operation: str = "function", slow_ms: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        operation: str = "function",
+        slow_ms: float | None = None,
+        *,
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
         self.name = name
         self.operation = operation
         self.slow_ms = slow_ms
+        self.tags = tags or {}
         self._runs: list[_Run] = []
         self._last_ms = 0.0
 
@@ -109,12 +118,12 @@ class PerformanceMonitor:
 
     def __call__(self, decorated: Decorated) -> Decorated:
         """Monitor every call of a function, method, coroutine, generator or class-based view."""
-        return _decorate(decorated, lambda: PerformanceMonitor(self.name, self.operation, self.slow_ms)._start())
+        return _decorate(decorated, lambda: PerformanceMonitor(self.name, self.operation, self.slow_ms, tags=self.tags))
 
-    def _start(self, tags: Mapping[str, Any] | None = None) -> _Run:
+    def _start(self) -> _Run:
         run = _Run(self)
         self._runs.append(run)
-        for name, value in (tags or {}).items():
+        for name, value in self.tags.items():
             run.set_tag(name, value)
         return run
 
@@ -242,14 +251,18 @@ def _tell(run: _Run, error: str | None) -> None:
 
 
 def _log(record: OperationRecord, fields: Mapping[str, Any], threshold_ms: float, level: int) -> None:
+    if record.slow:
+        line = _line(record, fields) | {"threshold_ms": threshold_ms}
+        logger.log(logging.WARNING, "slow_operation_detected", **line)
+    elif logger.isEnabledFor(level):
+        # Asked before the line is put together: in production most of these are below the level.
+        logger.log(level, "operation_finished", **_line(record, fields))
+
+
+def _line(record: OperationRecord, fields: Mapping[str, Any]) -> dict[str, Any]:
     line = {f"{name}_" if name in _LINE_FIELDS else name: value for name, value in fields.items()}
     line |= {"name": record.name, "operation": record.operation, "duration_ms": round(record.duration_ms, 3)}
-    if record.error is not None:
-        line["error"] = record.error
-    if record.slow:
-        logger.log(logging.WARNING, "slow_operation_detected", **line, threshold_ms=threshold_ms)
-    else:
-        logger.log(level, "operation_finished", **line)
+    return line if record.error is None else {**line, "error": record.error}
 
 
 # -- the decorators -------------------------------------------------------------------------------------------------------
@@ -295,7 +308,7 @@ def monitored(
 
     def decorate(decorated: Decorated) -> Decorated:
         label = name or _dotted_name(decorated)
-        return _decorate(decorated, lambda: PerformanceMonitor(label, operation, slow_ms)._start(tags))
+        return _decorate(decorated, lambda: PerformanceMonitor(label, operation, slow_ms, tags=tags))
 
     return decorate
 
@@ -311,30 +324,117 @@ def unmonitored(view: Decorated) -> Decorated:
     return view
 
 
-_Start = Callable[[], _Run]
+_New = Callable[[], PerformanceMonitor]
 
 
-def _decorate(decorated: Decorated, start: _Start) -> Decorated:
+def _decorate(decorated: Decorated, new: _New) -> Decorated:
     wrapper: Any
     if isinstance(decorated, classmethod | staticmethod):
-        wrapper = type(decorated)(_decorate(decorated.__func__, start))
+        wrapper = type(decorated)(_decorate(decorated.__func__, new))
     elif isinstance(decorated, type):
-        wrapper = _view_class(decorated, start)
+        wrapper = _view_class(decorated, new)
     elif isasyncgenfunction(decorated):
-        wrapper = _async_generator(decorated, start)
+        wrapper = _async_generator(decorated, new)
     elif isgeneratorfunction(decorated):
-        wrapper = _generator(decorated, start)
+        wrapper = _generator(decorated, new)
     elif iscoroutinefunction(decorated):
-        wrapper = _coroutine(decorated, start)
+        wrapper = _coroutine(decorated, new)
     else:
-        wrapper = _function(decorated, start)
+        wrapper = _function(decorated, new)
     return cast(Decorated, wrapper)
 
 
-def _function(function: Callable[P, T], start: _Start) -> Callable[P, T]:
+def _function(function: Callable[P, T], new: _New) -> Callable[P, T]:
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with start().monitor:
+        with new():
             return function(*args, **kwargs)
+
+    return wrapper
+
+
+def _coroutine(function: Callable[P, Awaitable[T]], new: _New) -> Callable[P, Awaitable[T]]:
+    @wraps(function)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        with new():
+            return await function(*args, **kwargs)
+
+    return wrapper
+
+
+def _view_class(view: Any, new: _New) -> Any:
+    if not hasattr(view, "dispatch"):
+        raise TypeError(
+            f"@monitored is for functions and class-based views; {view.__qualname__} has no dispatch(). Decorate its methods."
+        )
+    dispatch = view.dispatch
+    sync_dispatch, async_dispatch = _function(dispatch, new), _coroutine(dispatch, new)
+
+    @wraps(dispatch)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        chosen = async_dispatch if getattr(self, "view_is_async", False) else sync_dispatch
+        return chosen(self, *args, **kwargs)
+
+    view.dispatch = wrapper
+    return view
+
+
+def _generator(function: Callable[P, Generator[Any, Any, Any]], new: _New) -> Callable[P, Generator[Any, Any, Any]]:
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+        generator = function(*args, **kwargs)
+        monitor = new()
+        run = monitor._start()
+        step: Callable[[Any], Any] = generator.send
+        value: Any = None
+        try:
+            while True:
+                with run:
+                    item = step(value)
+                try:
+                    value = yield item
+                    step = generator.send
+                except BaseException as thrown:
+                    # Handed on outside this block, so that it becomes nobody's __context__.
+                    step, value = generator.throw, thrown
+        except StopIteration as end:
+            monitor._finish(run)
+            return end.value
+        except BaseException as error:
+            monitor._finish(run, error)
+            raise
+        finally:
+            # An exception that was thrown in would hold itself, through this frame, until the garbage collector comes.
+            del value
+
+    return wrapper
+
+
+def _async_generator(
+    function: Callable[P, AsyncGenerator[Any, Any]], new: _New
+) -> Callable[P, AsyncGenerator[Any, Any]]:
+    @wraps(function)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
+        generator = function(*args, **kwargs)
+        monitor = new()
+        run = monitor._start()
+        step: Callable[[Any], Awaitable[Any]] = generator.asend
+        value: Any = None
+        try:
+            while True:
+                with run:
+                    item = await step(value)
+                try:
+                    value = yield item
+                    step = generator.asend
+                except BaseException as thrown:
+                    step, value = generator.athrow, thrown
+        except StopAsyncIteration:
+            monitor._finish(run)
+        except BaseException as error:
+            monitor._finish(run, error)
+            raise
+        finally:
+            del value
 
     return wrapper

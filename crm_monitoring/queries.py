@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import perf_counter, time
 from types import FrameType
 from typing import Any
@@ -21,10 +22,13 @@ from crm_monitoring.logs import get_logger
 from crm_monitoring.sentry.tracing import AnySpan, finish_query_span, start_query_span
 
 _MAX_STATEMENTS = 1000
+_MAX_SQL = 4096
+_LIST = re.compile(r"%s(?:, ?%s)+")
+_SAVEPOINT = ("SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
 _NOT_OWN = (
-    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    os.path.dirname(django.__file__),
-    os.path.dirname(__file__),
+    *(os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    os.path.join(os.path.dirname(django.__file__), ""),
+    os.path.join(os.path.dirname(__file__), ""),
     "<",
 )
 
@@ -39,25 +43,53 @@ def install() -> None:
 
 
 def _watch(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    # connection.execute_wrapper() is for a `with` block; a connection is watched as long as it lives.
+    # connection.execute_wrapper() is for a `with` block; a connection is watched as long as it lives. Ours goes first, for
+    # such a block takes away the last one when it ends, and the connection may have been made inside of it.
     if watch_query not in connection.execute_wrappers:
-        connection.execute_wrappers.append(watch_query)
+        connection.execute_wrappers.insert(0, watch_query)
 
 
 def watch_query(execute: Callable[..., Any], sql: str, params: Any, many: bool, wrapper_context: dict[str, Any]) -> Any:
     """Run one query, and note it on the running request and on the trace."""
     connection = wrapper_context["connection"]
-    span = _begin(sql, connection)
+    text = _text(sql, wrapper_context)
+    span = _begin(text, connection)
     started, clock = time(), perf_counter()
     try:
         return execute(sql, params, many, wrapper_context)
     finally:
-        _note(Query(started, sql, (perf_counter() - clock) * 1000, connection.alias), span)
+        _note(Query(started, text, (perf_counter() - clock) * 1000, connection.alias), span)
+
+
+def _text(sql: Any, wrapper_context: dict[str, Any]) -> str:
+    try:
+        return shape(sql if isinstance(sql, str) else _composed(sql, wrapper_context["cursor"].cursor))
+    except Exception as error:
+        faults.record("Reading the SQL of a query", error)
+        return "(unreadable)"
+
+
+def shape(sql: str) -> str:
+    """Return the statement, the same for lists of any length: "id IN (%s, ...)". Of a very long one, its two ends."""
+    if "%s, %s" in sql:
+        sql = _LIST.sub("%s, ...", sql)
+    return sql if len(sql) <= _MAX_SQL else f"{sql[: _MAX_SQL // 2]} ... {sql[-_MAX_SQL // 2 :]}"
+
+
+def _composed(sql: Any, cursor: Any) -> str:
+    """Return the text of psycopg's SQL objects, without the values in them."""
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, bytes):
+        return sql.decode(errors="replace")
+    if isinstance(sql, Iterable):
+        return "".join(_composed(part, cursor) for part in sql)
+    return str(sql.as_string(cursor)) if type(sql).__name__ in ("SQL", "Identifier") else "%s"
 
 
 def _begin(sql: str, connection: BaseDatabaseWrapper) -> AnySpan | None:
     try:
-        return start_query_span(str(sql), connection.vendor, str(connection.settings_dict.get("NAME") or ""))
+        return start_query_span(sql, connection.vendor, str(connection.settings_dict.get("NAME") or ""))
     except Exception as error:
         faults.record("Starting the span of a query", error)
         return None
@@ -94,11 +126,18 @@ def _count(request: RequestContext, query: Query, threshold: int) -> None:
     request.db_queries += 1
     request.db_ms += query.duration_ms
     request.recent_queries.append(query)
-    if threshold and (query.sql in request.statements or len(request.statements) < _MAX_STATEMENTS):
-        request.statements[query.sql] += 1
-        if request.statements[query.sql] == threshold + 1:
-            # The first place that goes over the threshold is inside the loop that is to blame.
-            request.repeated[query.sql] = caller()
+    # Savepoints come with the loop's own statements, each under another name.
+    if threshold and not query.sql.startswith(_SAVEPOINT):
+        _count_statement(request, query.sql, threshold)
+
+
+def _count_statement(request: RequestContext, sql: str, threshold: int) -> None:
+    if sql not in request.statements and len(request.statements) >= _MAX_STATEMENTS:
+        return
+    request.statements[sql] += 1
+    if request.statements[sql] == threshold + 1:
+        # The first place that goes over the threshold is inside the loop that is to blame.
+        request.repeated[sql] = caller()
 
 
 def tell_n_plus_one(request: RequestContext) -> None:

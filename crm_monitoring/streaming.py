@@ -11,6 +11,7 @@ from django.http.response import StreamingHttpResponse
 from crm_monitoring import context, faults, lifecycle
 from crm_monitoring.context import RequestContext
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST
+from crm_monitoring.sentry.reports import send_overdue
 
 
 def watch_stream(running: RequestContext, response: StreamingHttpResponse) -> None:
@@ -39,6 +40,8 @@ class _Watched:
 
     def _count(self, chunk: bytes) -> bytes:
         self._bytes += len(chunk)
+        if self._running.reports:
+            send_overdue(self._running)
         return chunk
 
     @faults.guarded

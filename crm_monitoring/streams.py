@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import io
 import os
 import select
 import sys
 import threading
-from queue import Empty, Full, Queue
+from queue import Empty, SimpleQueue
 from typing import TextIO
 
 from crm_monitoring import faults
@@ -27,41 +26,54 @@ class StandardOutput:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._new_lock)
+        self._start_over()
+        os.register_at_fork(after_in_child=self._start_over)
 
-    def _new_lock(self) -> None:
-        # Another thread may have held the lock when the process forked.
-        self._lock = threading.Lock()
+    def _start_over(self) -> None:
+        # Another thread may have held the lock when the process forked. It is reentrant, because a signal handler or a
+        # finaliser may log while its own thread writes.
+        self._lock = threading.RLock()
+        self._is_torn = False
 
     def write(self, line: bytes) -> None:
         """Write `line`, which ends with a newline."""
         try:
             with self._lock:
                 self._write(sys.stdout, line)
-        except (OSError, ValueError, AttributeError):
+        except Exception:
+            # The stream is whatever the host has put there.
             faults.lose(LOST_LINES)
 
-    @staticmethod
-    def _write(stream: TextIO, line: bytes) -> None:
+    def _write(self, stream: TextIO, line: bytes) -> None:
         # What print() left in the stream's buffer comes first.
         stream.flush()
-        try:
-            descriptor = stream.fileno()
-        except io.UnsupportedOperation:
+        descriptor = descriptor_of(stream)
+        if descriptor is None:
             stream.write(line.decode())
-            return
-        _write_all(descriptor, line)
+            stream.flush()
+        else:
+            self._write_all(descriptor, line)
+
+    def _write_all(self, descriptor: int, line: bytes) -> None:
+        # The line after one that was lost half written must not continue it.
+        rest = memoryview(b"\n" + line if self._is_torn else line)
+        while rest:
+            try:
+                rest = rest[os.write(descriptor, rest) :]
+                self._is_torn = bool(rest)
+            except BlockingIOError:
+                # A pipe that its other end set to non-blocking: wait for room, but not for ever.
+                if not select.select([], [descriptor], [], _STALL_SECONDS)[1]:
+                    raise
 
 
-def _write_all(descriptor: int, line: bytes) -> None:
-    while line:
-        try:
-            line = line[os.write(descriptor, line) :]
-        except BlockingIOError:
-            # A pipe that its other end set to non-blocking: wait for room, but not for ever.
-            if not select.select([], [descriptor], [], _STALL_SECONDS)[1]:
-                raise
+def descriptor_of(stream: object) -> int | None:
+    """Return the file descriptor behind `stream`, None where there is none."""
+    try:
+        descriptor = stream.fileno()  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return None
+    return descriptor if isinstance(descriptor, int) else None
 
 
 class QueuedOutput:
@@ -70,53 +82,92 @@ class QueuedOutput:
 
     The thread starts with the first line of a process, and anew in a forked child. Lines that find the queue full are
     counted and dropped; at exit what is queued is written within two seconds.
+
+    Attributes:
+        size: How many lines may wait.
     """
 
-    def __init__(self, output: StandardOutput, size: int) -> None:
+    def __init__(self, output: StandardOutput) -> None:
         self._output = output
-        self.size = size
+        self.size = 0
         self._start_over()
         os.register_at_fork(after_in_child=self._start_over)
-        atexit.register(self.flush)
+        atexit.register(self._exit)
 
     def _start_over(self) -> None:
-        # What the parent queued is the parent's to write.
-        self._queue: Queue[bytes] = Queue(self.size)
-        self._starting = threading.Lock()
+        # What the parent queued is the parent's to write. A SimpleQueue may be put to by a finaliser or a signal handler
+        # that interrupts another put; a Queue would wait for itself.
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._starting = threading.RLock()
         self._thread: threading.Thread | None = None
+        self._is_exiting = False
+        self._is_stuck = False
 
     def write(self, line: bytes) -> None:
         """Queue `line`, or count it as lost."""
-        if self._thread is None:
-            self._start()
-        try:
-            self._queue.put_nowait(line)
-        except Full:
+        if self._thread is None and not self._start():
+            self._write_late(line)
+        elif self._queue.qsize() < self.size:
+            self._queue.put(line)
+        else:
             faults.lose(LOST_LINES)
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(
+            if self._thread is None and not self._is_exiting:
+                thread = threading.Thread(
                     target=self._run, args=(self._queue,), name="crm_monitoring-log-writer", daemon=True
                 )
-                self._thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # The interpreter is on its way out, or the system has no thread to give.
+                    return False
+                self._thread = thread
+        return self._thread is not None
 
-    def _run(self, queue: Queue[bytes]) -> None:
-        while True:
-            self._output.write(queue.get())
-            queue.task_done()
+    def _write_late(self, line: bytes) -> None:
+        if self._is_stuck:
+            faults.lose(LOST_LINES)
+        else:
+            self._output.write(line)
 
-    def flush(self, timeout: float = _EXIT_SECONDS) -> None:
-        """Wait until what is queued is written, at most `timeout` seconds; count what is left as lost."""
-        with self._queue.all_tasks_done:
-            self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, timeout)
+    def _run(self, queue: SimpleQueue[bytes | None]) -> None:
+        while (line := queue.get()) is not None:
+            self._output.write(line)
+
+    def stop(self, timeout: float = _EXIT_SECONDS) -> bool:
+        """
+        End the thread once it has written what is queued; the next line starts another.
+
+        Args:
+            timeout: Seconds to wait at most; what is left then is counted as lost.
+
+        Returns:
+            Whether everything was written.
+        """
+        thread, queue = self._thread, self._queue
+        if thread is None:
+            return True
+        self._queue, self._thread = SimpleQueue(), None
+        queue.put(None)
+        thread.join(timeout)
+        self._lose_all(queue)
+        return not thread.is_alive()
+
+    @staticmethod
+    def _lose_all(queue: SimpleQueue[bytes | None]) -> None:
         try:
             while True:
-                self._queue.get_nowait()
-                faults.lose(LOST_LINES)
+                if queue.get_nowait() is not None:
+                    faults.lose(LOST_LINES)
         except Empty:
-            pass
+            # For the thread that may still be writing.
+            queue.put(None)
+
+    def _exit(self) -> None:
+        self._is_exiting = True
+        self._is_stuck = not self.stop()
 
 
 Output = StandardOutput | QueuedOutput

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.contrib.auth.decorators import login_not_required
+from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.html import format_html
 from django.utils.translation import get_language, gettext
@@ -17,14 +18,18 @@ from crm_monitoring.health import check_monitoring_health, databases_ready, is_d
 from crm_monitoring.performance import unmonitored
 from crm_monitoring.sentry import capture_exception, capture_message
 
-_JSON_TYPES = ("application/json", "application/problem+json")
+_JSON_TYPES = ("application/json", "application/problem+json", "application/vnd.api+json")
 
 
-def _for_machines(view: Any) -> Any:
-    return unmonitored(transaction.non_atomic_requests(never_cache(require_safe(view))))
+def for_machines(view: Any) -> Any:
+    """Make a view answer load balancers: unmonitored, uncached, read-only, without login and without transaction."""
+    # A load balancer cannot log in, and asks with the database down too.
+    for alias in connections:
+        view = transaction.non_atomic_requests(alias)(view)
+    return unmonitored(login_not_required(never_cache(require_safe(view))))
 
 
-@_for_machines
+@for_machines
 def monitoring(request: HttpRequest) -> JsonResponse:
     """Tell whether the monitoring works: 200, or with `?strict=1` 503 where something needs attention."""
     health = check_monitoring_health()
@@ -33,13 +38,13 @@ def monitoring(request: HttpRequest) -> JsonResponse:
     return JsonResponse(body, status=503 if degraded and request.GET.get("strict") == "1" else 200)
 
 
-@_for_machines
+@for_machines
 def live(request: HttpRequest) -> JsonResponse:
     """Tell that the process serves requests, and do nothing else."""
     return JsonResponse({"status": "ok"})
 
 
-@_for_machines
+@for_machines
 def ready(request: HttpRequest) -> JsonResponse:
     """Tell whether every database answers within a second: 200, or 503."""
     databases = databases_ready()
@@ -50,11 +55,15 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 
 @never_cache
-@require_safe
-def test_sentry(request: HttpRequest) -> JsonResponse:
+def test_sentry(request: HttpRequest) -> HttpResponse:
     """Send a message and an exception on purpose, for staff or with DEBUG; for anybody else there is no such page."""
     if not (settings.DEBUG or _is_staff(request)):
         raise Http404
+    return _send_test(request)
+
+
+@require_safe
+def _send_test(request: HttpRequest) -> JsonResponse:
     message_id = capture_message("Test message from CRM", level="info")
     try:
         1 / 0  # noqa: B018 - the division is the point
@@ -75,10 +84,8 @@ def server_error(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRespons
     JSON for clients that want it (by Accept, by the content type they sent, or by JSON_PATHS), else a plain page; both with the
     request's id and the id of the event that reported the failure. Needs no template and no database, and never raises.
     """
-    running = context.current()
-    request_id = running.request_id if running else None
-    event_id = running.event_id if running else None
     try:
+        request_id, event_id = _ids(request)
         if wants_json(request):
             return JsonResponse(
                 {"detail": "Internal server error", "request_id": request_id, "event_id": event_id}, status=500
@@ -89,19 +96,25 @@ def server_error(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRespons
         return HttpResponse("Internal server error", content_type="text/plain", status=500)
 
 
+def _ids(request: HttpRequest) -> tuple[str | None, str | None]:
+    running = context.current()
+    # Outside the middleware there is none, or another request's.
+    return (running.request_id, running.event_id) if running and running.request is request else (None, None)
+
+
 def wants_json(request: HttpRequest) -> bool:
     """Whether the client expects JSON: it prefers it to HTML, or sent it, or the path is one of JSON_PATHS."""
-    if request.path.startswith(conf.get().JSON_PATHS):
-        return True
-    if request.content_type in _JSON_TYPES:
-        return True
-    return any(request.accepts(kind) for kind in _JSON_TYPES) and not request.accepts("text/html")
+    return (
+        request.path.startswith(conf.get().JSON_PATHS)
+        or request.content_type in _JSON_TYPES
+        or request.get_preferred_type(["text/html", *_JSON_TYPES]) in _JSON_TYPES
+    )
 
 
 def _page(request_id: str | None, event_id: str | None) -> str:
     return format_html(
         _PAGE,
-        language=get_language() or "en",
+        language=get_language() or settings.LANGUAGE_CODE,
         title=gettext("Something went wrong"),
         text=gettext("The error has been recorded. If you contact us, please give these numbers:"),
         request=gettext("Request"),
@@ -118,6 +131,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>{title}</title>
+<style>body{{max-width:40rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 sans-serif}}code{{overflow-wrap:anywhere}}</style>
 </head>
 <body>
 <main>

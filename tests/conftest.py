@@ -73,9 +73,9 @@ class Lines:
         return line
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _connections_stay_open() -> None:
-    """As Django's own test Client does: between two requests of a test its database stays."""
+    """Between two requests of a test its database stays. Django's own test Client does the same, and undoes it after each."""
     request_started.disconnect(close_old_connections)
     request_finished.disconnect(close_old_connections)
 

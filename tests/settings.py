@@ -5,11 +5,3 @@ from demo_project.settings import *  # noqa: F403
 DEBUG = False
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "tests" / "templates"],
-        "APP_DIRS": True,
-        "OPTIONS": TEMPLATES[0]["OPTIONS"],
-    }
-]  # noqa: F405

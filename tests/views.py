@@ -169,3 +169,16 @@ def template(request: HttpRequest) -> HttpResponse:
 def drf(request: Request) -> Response:
     request.data  # noqa: B018 - parses the body
     raise ValueError("after the body")
+
+
+def _failing_chunks() -> Iterator[bytes]:
+    try:
+        1 / 0  # noqa: B018 - the division is the point
+    except ZeroDivisionError as error:
+        capture_exception(error)
+    yield b"one"
+    yield b"two"
+
+
+def failing_stream(request: HttpRequest) -> HttpResponse:
+    return StreamingHttpResponse(_failing_chunks())

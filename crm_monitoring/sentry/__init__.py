@@ -25,15 +25,14 @@ from crm_monitoring.sentry.events import (
 )
 from crm_monitoring.sentry.tracing import (
     OperationSpan,
-    RequestTrace,
     start_operation_span,
     start_query_span,
+    trace_request,
 )
 
 __all__ = [
     "DELIVERY_FAILED",
     "OperationSpan",
-    "RequestTrace",
     "SentryStatus",
     "add_breadcrumb",
     "capture_crash",
@@ -52,4 +51,5 @@ __all__ = [
     "start_operation_span",
     "start_query_span",
     "status",
+    "trace_request",
 ]

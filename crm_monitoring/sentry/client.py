@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from urllib.parse import urlsplit
 
 import sentry_sdk
 from django.conf import settings
-from sentry_sdk.envelope import Item
+from sentry_sdk.envelope import Envelope, Item
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations.argv import ArgvIntegration
 from sentry_sdk.integrations.atexit import AtexitIntegration
@@ -22,7 +24,7 @@ from sentry_sdk.transport import HttpTransport
 
 from crm_monitoring import conf, faults
 from crm_monitoring.sentry.integration import RequestIntegration
-from crm_monitoring.sentry.sampling import traces_sampler
+from crm_monitoring.sentry.sampling import sample_rate
 
 _RELEASE_VARIABLES = (
     "HEROKU_BUILD_COMMIT",
@@ -47,7 +49,8 @@ _UNWANTED: tuple[type[Integration], ...] = (
 )
 
 _started_with: conf.Config | None = None
-_refused: dict[str, str] = {}
+_given: Mapping[str, Any] = {}
+_refused: Mapping[str, str] = {}
 
 
 class CountingTransport(HttpTransport):
@@ -65,6 +68,25 @@ class CountingTransport(HttpTransport):
     def on_dropped_event(self, _reason: str) -> None:
         """Count a delivery that failed: "network", "status_403", "self_rate_limits", "full_queue"."""
         faults.lose(DELIVERY_FAILED + _reason)
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Queue the envelope. The thread that sends starts here: outside of the running request, whose trace it would go on with."""
+        Context().run(super().capture_envelope, envelope)
+
+    def start_over(self) -> None:
+        """Forget what is queued and connected."""
+        super().__init__(self.options)
+
+
+@faults.guarded
+def _start_over_in_child() -> None:
+    # What the parent has queued is the parent's to send, over the parent's connection. The SDK's child would send it again.
+    transport = sentry_sdk.get_client().transport
+    if isinstance(transport, CountingTransport):
+        transport.start_over()
+
+
+os.register_at_fork(after_in_child=_start_over_in_child)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +108,25 @@ class SentryStatus:
     refusals: tuple[str, ...]
 
 
+def _not_the_senders(record: logging.LogRecord) -> bool:
+    # A delivery that fails is counted; urllib3 would add three lines for each. The thread's name is the SDK's own: by another
+    # one the lines would come back.
+    return record.threadName != "sentry-sdk.BackgroundWorker"
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_not_the_senders)
+
+
 def get_traces_sample_rate() -> float:
     """Return the share of requests traced in the current environment, from 0 to 1."""
-    config = conf.get()
-    return float(config.SENTRY_OPTIONS.get("traces_sample_rate", config.traces_sample_rate()) or 0)
+    return _rate(conf.get(), _given)
+
+
+def _rate(config: conf.Config, given: Mapping[str, Any]) -> float:
+    rate = given.get("traces_sample_rate", config.traces_sample_rate()) or 0.0
+    if not 0 <= rate <= 1:
+        raise ValueError("a rate is between 0 and 1")
+    return float(rate)
 
 
 def init_sentry() -> bool:
@@ -99,16 +136,16 @@ def init_sentry() -> bool:
     Returns:
         Whether events are sent somewhere.
     """
-    global _started_with, _refused
+    global _started_with, _given, _refused
     config = conf.get()
     if config != _started_with or not sentry_sdk.get_client().is_active():
-        _refused = {}
+        _given, _refused = config.SENTRY_OPTIONS, {}
         try:
-            sentry_sdk.init(**_options(config, config.SENTRY_OPTIONS))
+            sentry_sdk.init(**_options(config, _given))
         except Exception:
             # One option that cannot be used may not cost the others.
-            accepted, _refused = _sorted_out(config)
-            sentry_sdk.init(**_options(config, accepted))
+            _given, _refused = _sorted_out(config)
+            sentry_sdk.init(**_options(config, _given))
         _started_with = config
     return status().enabled
 
@@ -134,7 +171,7 @@ def _options(config: conf.Config, given: Mapping[str, Any]) -> dict[str, Any]:
         # The SDK would say "production", on a laptop too.
         "environment": config.ENVIRONMENT,
         "release": config.SENTRY_RELEASE or detect_release(),
-        "traces_sample_rate": config.traces_sample_rate(),
+        "traces_sample_rate": _rate(config, given),
         # A form's first kilobyte tells enough; imports and uploads stay out.
         "max_request_body_size": "small",
         **given,
@@ -145,10 +182,11 @@ def _options(config: conf.Config, given: Mapping[str, Any]) -> dict[str, Any]:
     }
     # None would make the SDK look for itself: for a release by starting git, for a DSN in the environment.
     options.update(release=options["release"] or "", dsn=options["dsn"] or "")
-    options["traces_sampler"] = _sampler(config, given.get("traces_sampler"))
+    options["traces_sampler"] = _sampler(config, given)
     if not (options["dsn"] or given.get("transport") or given.get("spotlight")):
-        # Nothing to send spans to: none are made.
+        # Nothing to send to: no spans are made, no libraries looked for and none of them watched.
         options.update(traces_sample_rate=None, traces_sampler=None)
+        options.update(default_integrations=False, auto_enabling_integrations=False)
     return options
 
 
@@ -175,10 +213,10 @@ def _integrations(given: Mapping[str, Any]) -> list[Integration]:
     return theirs + [integration for integration in own if integration.identifier not in named]
 
 
-def _sampler(
-    config: conf.Config, theirs: Callable[[Any], float | bool] | None
-) -> Callable[[dict[str, Any]], float] | None:
-    if theirs is None and not config.TRACES_SAMPLE_RATE_OVERRIDES:
+def _sampler(config: conf.Config, given: Mapping[str, Any]) -> Callable[[dict[str, Any]], float] | None:
+    theirs = _callable(given, "traces_sampler")
+    rules, rate = config.TRACES_SAMPLE_RATE_OVERRIDES, _rate(config, given)
+    if theirs is None and not rules:
         return None
 
     def sampler(sampling_context: dict[str, Any]) -> float:
@@ -187,14 +225,14 @@ def _sampler(
                 return float(theirs(sampling_context))
             except Exception as error:
                 faults.record("The traces_sampler of SENTRY_OPTIONS", error)
-        return traces_sampler(config, sampling_context)
+        return sample_rate(rules, rate, sampling_context)
 
     return sampler
 
 
 def _after(given: Mapping[str, Any], name: str) -> Callable[[Any, Any], Any]:
     """Return a hook of the SDK that runs the project's first, and drops what that could not look at."""
-    theirs = given.get(name)
+    theirs = _callable(given, name)
 
     def before_send(event: Any, hint: Any) -> Any:
         try:
@@ -205,6 +243,13 @@ def _after(given: Mapping[str, Any], name: str) -> Callable[[Any, Any], Any]:
         return None if event is None else _drop_empty_release(event)
 
     return before_send
+
+
+def _callable(given: Mapping[str, Any], name: str) -> Callable[..., Any] | None:
+    function = given.get(name)
+    if function is not None and not callable(function):
+        raise TypeError(f"{name} is not callable")
+    return function
 
 
 def _drop_empty_release(event: Any) -> Any:
@@ -302,6 +347,6 @@ def flush(timeout: float) -> bool:
     """
     pending: list[int] = []
     sentry_sdk.flush(timeout)
-    # The callback is called for what is left at once, not at the end: so ask again, without waiting.
-    sentry_sdk.flush(0, lambda count, _timeout: pending.append(count))
+    # The callback is called for what is left after a tenth of a second, not at the end: so ask again, for just that long.
+    sentry_sdk.flush(0.1, lambda count, _timeout: pending.append(count))
     return not pending

@@ -8,10 +8,10 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, cast
 
 import sentry_sdk
-from sentry_sdk.utils import event_from_exception
 
 from crm_monitoring import context
 from crm_monitoring.faults import guarded
+from crm_monitoring.sentry.reports import About, report
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -56,6 +56,9 @@ def capture_exception(
     """
     Report an exception that was handled.
 
+    One failure makes one event: reported again on its way, or logged, or raised after all, it is the same event, with the fields
+    of all.
+
     Args:
         exc: The exception; without it the one being handled right now.
         extra: Values shown with the event.
@@ -64,9 +67,10 @@ def capture_exception(
     Returns:
         The event's id, 32 hexadecimal digits, or None where nothing is sent or nothing is being handled.
     """
-    if exc is None and sys.exc_info()[1] is None:
+    error = exc or sys.exc_info()[1]
+    if error is None:
         return None
-    return sentry_sdk.capture_exception(exc, level=level, extras=dict(extra or {}), tags=dict(tags or {}))
+    return report(error, About(level=level, extra=dict(extra or {}), tags=dict(tags or {})))
 
 
 @guarded
@@ -110,21 +114,12 @@ def set_tag(key: str, value: Any) -> None:
 
 def capture_crash(error: BaseException, mechanism: str = "django") -> str | None:
     """Report an exception that nobody handled; returns the event's id."""
-    return _capture(error, {"type": mechanism, "handled": False})
+    return report(error, About(handled=False, mechanism=mechanism))
 
 
 def report_handled(error: BaseException) -> str | None:
     """Report an exception that Django answered itself, such as Http404; returns the event's id."""
-    return _capture(error, {"type": "django", "handled": True})
-
-
-def _capture(error: BaseException, mechanism: dict[str, Any], **fields: Any) -> str | None:
-    client = sentry_sdk.get_client()
-    if client.transport is None:
-        return None
-    event, hint = event_from_exception(error, client_options=client.options, mechanism=mechanism)
-    event.update(cast(Any, fields))
-    return sentry_sdk.capture_event(event, hint=hint)
+    return report(error, About(mechanism="django"))
 
 
 def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -151,16 +146,20 @@ def _is_unreported(logger_name: str) -> bool:
 
 
 def _report_line(line: MutableMapping[str, Any], fields: dict[str, Any]) -> None:
-    about = {
+    title = str(line["event"])
+    # A line written while an exception is handled is about it.
+    error = line.get("exc_info") or sys.exc_info()[1]
+    if error is not None:
+        about = About(mechanism="logging", level=_level(line), logger=line["logger"], line=title, fields=fields)
+        report(error, about)
+        return
+    event = {
         "level": _level(line),
         "logger": line["logger"],
-        "contexts": {"log": {**fields, "event": str(line["event"])}},
+        "logentry": {"message": title},
+        "contexts": {"log": fields},
     }
-    error = line.get("exc_info")
-    if error is not None:
-        _capture(error, {"type": "logging", "handled": True}, **about)
-    else:
-        sentry_sdk.capture_event(cast(Any, {**about, "logentry": {"message": str(line["event"])}}))
+    sentry_sdk.capture_event(cast(Any, event))
 
 
 def _level(line: MutableMapping[str, Any]) -> str:

@@ -36,8 +36,14 @@ class RequestIntegration(Integration):
         add_global_repr_processor(_unevaluated)
 
 
+def sdk_watches_requests() -> bool:
+    """Whether the project chose the SDK's own DjangoIntegration, which makes scope, transaction, spans and events itself."""
+    integration = sentry_sdk.get_client().get_integration(RequestIntegration.identifier)
+    return integration is not None and not isinstance(integration, RequestIntegration)
+
+
 def _is_ours() -> bool:
-    return sentry_sdk.get_client().get_integration(RequestIntegration) is not None
+    return isinstance(sentry_sdk.get_client().get_integration(RequestIntegration.identifier), RequestIntegration)
 
 
 def _request_crashed(sender: Any, request: Any, **kwargs: Any) -> None:

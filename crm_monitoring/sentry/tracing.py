@@ -13,6 +13,7 @@ from sentry_sdk.tracing import Span, Transaction
 from crm_monitoring import conf, context
 from crm_monitoring.names import resolved, route_of
 from crm_monitoring.records import UNROUTED
+from crm_monitoring.sentry.integration import sdk_watches_requests
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -151,6 +152,38 @@ class RequestTrace:
                 self._segment.end()
 
 
+class BorrowedTrace(RequestTrace):
+    """The trace of a request that the SDK's own DjangoIntegration watches: only the request id is ours."""
+
+    __slots__ = ()
+
+    def __init__(self, request_id: str) -> None:
+        self._scope = sentry_sdk.get_isolation_scope()
+        self._scope.set_tag("request_id", request_id)
+        self._scope.set_attribute("request_id", request_id)
+        self._segment = current_span()
+        self.given_name = None
+        place = self._segment or self._scope.get_active_propagation_context()
+        self.trace_id = place.trace_id
+        self._own_span_id = place.span_id
+
+    def name(self, endpoint: str) -> None:
+        """Leave the name to the SDK."""
+
+    def close(self, status: int) -> None:
+        """Leave the transaction, the session and the scope to the SDK."""
+
+
+def trace_request(request: HttpRequest, request_id: str, method: str, *, unmonitored: bool) -> RequestTrace:
+    """Return the trace of a request that begins."""
+    if not sdk_watches_requests():
+        return RequestTrace(request, request_id, method, unmonitored=unmonitored)
+    trace = BorrowedTrace(request_id)
+    if unmonitored:
+        trace.discard()
+    return trace
+
+
 def _sampling_context(request: HttpRequest, method: str) -> dict[str, Any]:
     """Return what a sampler may decide by. The route costs a look-up, so only where a sampler asks for it."""
     options = sentry_sdk.get_client().options
@@ -167,8 +200,9 @@ def _sampling_context(request: HttpRequest, method: str) -> dict[str, Any]:
 
 
 def is_unmonitored(view: Any) -> bool:
-    """Whether `@unmonitored` marks the view, or the class it was made from."""
-    return getattr(view, "unmonitored", False) or getattr(getattr(view, "view_class", None), "unmonitored", False)
+    """Whether `@unmonitored` marks the view, or the class it was made from (`cls` is REST framework's name for it)."""
+    made_from = getattr(view, "view_class", None) or getattr(view, "cls", None)
+    return getattr(view, "unmonitored", False) or getattr(made_from, "unmonitored", False)
 
 
 def current_span() -> AnySpan | None:
@@ -179,7 +213,7 @@ def current_span() -> AnySpan | None:
 def start_query_span(sql: str, vendor: str, database: str) -> AnySpan | None:
     """Start the span of a database query, or return None where nothing is sampled."""
     parent = current_span()
-    if parent is None or not parent.sampled:
+    if parent is None or not parent.sampled or sdk_watches_requests():
         return None
     if isinstance(parent, StreamedSpan):
         return sentry_sdk.traces.start_span(

@@ -8,3 +8,4 @@ import pytest
 @pytest.fixture(autouse=True)
 def _core_urls(settings: Any) -> None:
     settings.ROOT_URLCONF = "tests.urls"
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [settings.BASE_DIR / "tests" / "templates"]}]

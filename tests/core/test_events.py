@@ -174,7 +174,7 @@ def test_captured_exceptions_and_messages_return_the_ids_of_their_events(
 ) -> None:
     answer = server.get("/reports/").json()
 
-    exception, message = sentry.events
+    message, exception = sentry.events
     assert answer == {"exception": exception["event_id"], "message": message["event_id"]}
     assert exception["extra"]["row"] == 3
     assert exception["tags"]["step"] == "import"

@@ -10,14 +10,17 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from tests.clients import Answer
-from tests.e2e.waiting import DEADLINE_S, wait_for
 from django.http.response import ResponseHeaders
 
+from tests.clients import Answer
+from tests.e2e.waiting import DEADLINE_S, wait_for
+
 ROOT = Path(__file__).resolve().parents[2]
+CONCLUSIONS = ("request_finished", "request_failed")
 _FROM_OUTSIDE = ("SENTRY", "DJANGO", "DEMO", "ENVIRONMENT", "LOG_LEVEL", "PYTEST", "COV", "GUNICORN", "PYTHONWARNINGS")
 
 
@@ -42,7 +45,7 @@ class Process:
         err: What it wrote to standard error.
     """
 
-    def __init__(self, *arguments: str, **variables: str) -> None:
+    def __init__(self, *arguments: str, stdout: int = subprocess.PIPE, **variables: str) -> None:
         self.out: list[str] = []
         self.err: list[str] = []
         self.popen = subprocess.Popen(
@@ -50,18 +53,20 @@ class Process:
             cwd=ROOT,
             env=environment(**variables),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
-        self._readers = [self._reader(self.popen.stdout, self.out), self._reader(self.popen.stderr, self.err)]
+        pipes = ((self.popen.stdout, self.out), (self.popen.stderr, self.err))
+        self._readers = [self._reader(pipe, kept) for pipe, kept in pipes if pipe]
 
     @staticmethod
-    def _reader(stream: IO[str] | None, kept: list[str]) -> threading.Thread:
+    def _reader(stream: IO[str], kept: list[str]) -> threading.Thread:
         def read() -> None:
-            for line in stream or ():
-                kept.append(line.rstrip("\n"))
+            with stream:
+                for line in stream:
+                    kept.append(line.rstrip("\n"))
 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
@@ -90,38 +95,33 @@ class Process:
         return code
 
     def _kill_group(self) -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     @property
     def lines(self) -> list[dict[str, Any]]:
         """What was written, each line of which must be a JSON object on standard output."""
-        assert self.err == []
+        assert self.err == [], "\n".join(self.err)
         lines = [json.loads(line) for line in self.out]
         assert all(isinstance(line, dict) for line in lines)
         return lines
 
-    def of_request(self, request_id: str | None) -> list[dict[str, Any]]:
-        """Return the lines of this request, once its last has come."""
+    def of_request(self, request_id: str | None, logger: str = "crm_monitoring.requests") -> list[dict[str, Any]]:
+        """Return the lines of this request, once `logger` has written one."""
 
         def found() -> list[dict[str, Any]]:
             return [line for line in self.lines if line.get("request_id") == request_id]
 
-        wait_for(lambda: any(line["event"] in CONCLUSIONS for line in found()), f"line of request {request_id}")
+        wait_for(lambda: any(line["logger"] == logger for line in found()), f"line of request {request_id}")
         return found()
-
-
-CONCLUSIONS = ("request_finished", "request_failed")
 
 
 class Server(Process):
     """A process that serves HTTP on `port` of the loopback interface."""
 
-    def __init__(self, *arguments: str, port: int, **variables: str) -> None:
+    def __init__(self, *arguments: str, port: int, stdout: int = subprocess.PIPE, **variables: str) -> None:
         self.port = port
-        super().__init__(*arguments, **variables)
+        super().__init__(*arguments, stdout=stdout, **variables)
         try:
             wait_for(self._serves, f"server: {' '.join(arguments)}")
         except BaseException:
@@ -132,14 +132,19 @@ class Server(Process):
         assert self.popen.poll() is None, "\n".join(self.out + self.err)
         try:
             return self.get("/health/live").status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def get(self, path: str, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
-        try:
-            connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-            response = connection.getresponse()
+        with self.asked(path, **headers) as connection, http.client.HTTPResponse(connection) as response:
+            response.begin()
             return Answer(response.status, ResponseHeaders(dict(response.getheaders())), response.read())
-        finally:
-            connection.close()
+
+    def asked(self, path: str, **headers: str) -> socket.socket:
+        """Return a connection on which `path` was asked for."""
+        # By hand, for the SDK of the tests' own process would add its headers to those of http.client.
+        lines = {"Host": f"127.0.0.1:{self.port}", "Connection": "close", **headers}
+        head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
+        connection = socket.create_connection(("127.0.0.1", self.port), DEADLINE_S)
+        connection.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+        return connection

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -83,10 +84,8 @@ def _handler_for(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             status = receiver.take(body) if re.fullmatch(r"/api/\d+/envelope/", self.path) else 404
-            try:
+            with suppress(OSError):  # a client that has not waited
                 self._answer(status)
-            except OSError:
-                pass  # the client has not waited
 
         def _answer(self, status: int) -> None:
             self.send_response(status)

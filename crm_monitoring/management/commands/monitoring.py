@@ -1,14 +1,16 @@
-"""`manage.py monitoring check` and `manage.py monitoring test`."""
+"""`manage.py monitoring check` and `manage.py monitoring test`; an app of ours adds a subcommand by `@subcommand`."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
-from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core import checks
+from django.core.checks import CheckMessage
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from crm_monitoring import conf, faults, sentry
@@ -17,125 +19,136 @@ from crm_monitoring.health import check_monitoring_health
 MASK = "********"
 DEFAULT_TIMEOUT = 10.0
 
+_ADVICE = {
+    "status_401": "Is the key in the DSN right?",
+    "status_403": "Is the key in the DSN right, and the project active?",
+    "status_404": "Are the host and the project number in the DSN right?",
+    "status_413": "It takes no event of this size.",
+    "status_429": "It takes no more for now: has the project quota left?",
+    "self_rate_limits": "The server asked to wait: has the project quota left?",
+    "network": "Is the address right, and does a firewall or a proxy stand between?",
+    "full_queue": "The queue is full.",
+}
+
+
+class Subcommand:
+    """
+    One thing that `manage.py monitoring` can do.
+
+    Attributes:
+        name: The word on the command line.
+        help: One sentence for `--help`.
+    """
+
+    name: str
+    help: str
+
+    def __init__(self, command: BaseCommand) -> None:
+        self.stdout = command.stdout
+        self.style = command.style
+
+    @staticmethod
+    def add_arguments(parser: CommandParser) -> None:
+        """Declare the arguments; none unless overridden."""
+
+    def run(self, **options: Any) -> None:
+        """Do it. What cannot be done is a CommandError that says what to do instead."""
+        raise NotImplementedError
+
+
+_subcommands: dict[str, type[Subcommand]] = {}
+
+
+def subcommand(declared: type[Subcommand]) -> type[Subcommand]:
+    """Make a subclass of `Subcommand` known to the command."""
+    _subcommands[declared.name] = declared
+    return declared
+
 
 class Command(BaseCommand):
-    """Tell what is on, where events go and what is wrong; or send a test and see it arrive."""
+    """Dispatches to the subcommands."""
 
     help = "Checks the monitoring, or sends a test message and a test exception."
+    # What is wrong is what `check` tells of, so it may not keep the command from running.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add the two subcommands."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="{check,test}")
-        check = actions.add_parser("check", help="Print what is on, where events go, the setting, and every problem.")
-        check.add_argument("--json", action="store_true", help="Print JSON.")
-        test = actions.add_parser("test", help="Send a message and an exception, and wait for their delivery.")
-        test.add_argument(
-            "--timeout", type=float, default=DEFAULT_TIMEOUT, help="Seconds to wait (default: %(default)s)."
-        )
+        """Add a parser for each subcommand."""
+        actions = parser.add_subparsers(dest="action", required=True)
+        for name, declared in _subcommands.items():
+            declared.add_arguments(actions.add_parser(name, help=declared.help, description=declared.help))
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         """Run the subcommand."""
-        if action == "check":
-            self._check(as_json=options["json"])
-        else:
-            self._test(options["timeout"])
+        _subcommands[action](self).run(**options)
 
-    # -- check ------------------------------------------------------------------------------------------------------------
 
-    def _check(self, *, as_json: bool) -> None:
-        messages = checks.run_checks(tags=["crm_monitoring"])
+@subcommand
+class Check(Subcommand):
+    """Tells what is on, where events go and what is wrong."""
+
+    name = "check"
+    help = "Print what is on, where events go, the effective setting, and every problem. Fails where there is an error."
+
+    @staticmethod
+    def add_arguments(parser: CommandParser) -> None:
+        """Declare --json."""
+        parser.add_argument("--json", action="store_true", help="Print JSON.")
+
+    def run(self, **options: Any) -> None:
+        """Print the report; a CommandError follows it where the setting has errors."""
+        messages = _messages()
         report = {
-            "destination": destination(),
+            "destination": _destination(),
             "setting": effective_setting(),
             **check_monitoring_health(),
             "messages": [{"id": message.id, "message": str(message.msg), "hint": message.hint} for message in messages],
         }
-        if as_json:
-            self.stdout.write(json.dumps(report, indent=2, ensure_ascii=False, default=str))
+        if options["json"]:
+            self.stdout.write(json.dumps(report, indent=2, ensure_ascii=False))
         else:
             self._print(report, messages)
-        errors = [message for message in messages if message.is_serious()]
+        errors = sum(message.is_serious() for message in messages)
         if errors:
-            raise CommandError(f"{len(errors)} error{'s' if len(errors) > 1 else ''} in the setting; see above.")
+            raise CommandError(f"{errors} error{'s' if errors > 1 else ''} in the setting; see above.")
 
-    def _print(self, report: Mapping[str, Any], messages: Iterable[checks.CheckMessage]) -> None:
-        self._section("Where events go")
-        self.stdout.write(f"  {report['destination']}")
-        self._section("What is on")
-        for part in ("sentry", "logging"):
-            for name, value in report[part].items():
-                self.stdout.write(f"  {part}.{name}: {value}")
-        self._section("Setting")
-        for name, value in report["setting"].items():
-            self.stdout.write(f"  {name}: {value}")
-        self._section("Lost in this process")
-        for name, count in report["lost"].items() or [("nothing", 0)]:
-            self.stdout.write(f"  {name}: {count}")
-        self._section("Problems")
+    def _print(self, report: Mapping[str, Any], messages: Iterable[CheckMessage]) -> None:
+        self._section("Where events go", [report["destination"]])
+        self._section("What is on", [*_pairs(report["sentry"], "sentry."), *_pairs(report["logging"], "logging.")])
+        self._section("Setting", _pairs(report["setting"]))
+        self._section("Lost in this process", _pairs(report["lost"]))
+        self._section("Problems", [*self._described(messages), *faults.sentences()])
+
+    def _section(self, title: str, lines: Iterable[str]) -> None:
+        self.stdout.write(self.style.MIGRATE_HEADING(title))
+        for line in list(lines) or ["none"]:
+            self.stdout.write(f"  {line}")
+
+    def _described(self, messages: Iterable[CheckMessage]) -> Iterable[str]:
         for message in messages:
             style = self.style.ERROR if message.is_serious() else self.style.WARNING
-            self.stdout.write(style(f"  {message.id}: {message.msg}"))
-            self.stdout.write(f"    {message.hint}")
-        if not messages:
-            self.stdout.write(self.style.SUCCESS("  none"))
-
-    def _section(self, title: str) -> None:
-        self.stdout.write(self.style.MIGRATE_HEADING(title))
-
-    # -- test -------------------------------------------------------------------------------------------------------------
-
-    def _test(self, timeout: float) -> None:
-        if not sentry.status().enabled:
-            raise CommandError("Nothing was sent, for there is nowhere to send it to. Set SENTRY_DSN, then try again.")
-        before = _lost_events()
-        ids = self._send()
-        self.stdout.write(
-            f"Message:   {ids[0]}\nException: {ids[1]}\nWaiting at most {timeout:g} s for {destination()} ..."
-        )
-        delivered = sentry.flush(timeout)
-        lost = {
-            name: count - before.get(name, 0) for name, count in _lost_events().items() if count > before.get(name, 0)
-        }
-        if not all(ids):
-            raise CommandError(
-                "The events were dropped before they were sent: look at before_send, sample_rate and ignore_errors in SENTRY_OPTIONS."
-            )
-        if not delivered:
-            raise CommandError(
-                f"The events did not arrive: no answer within {timeout:g} s. Is the address right, and is it reachable from here?"
-            )
-        if lost:
-            reasons = ", ".join(f"{name.removeprefix('sentry_error_')} ({count})" for name, count in lost.items())
-            raise CommandError(
-                f"The events did not arrive: {reasons}. Is the DSN right, and has the project quota left?"
-            )
-        self.stdout.write(self.style.SUCCESS("Both arrived."))
-
-    @staticmethod
-    def _send() -> tuple[str | None, str | None]:
-        message_id = sentry.capture_message("Test message from manage.py monitoring test")
-        try:
-            raise RuntimeError("Test exception from manage.py monitoring test")
-        except RuntimeError as error:
-            return message_id, sentry.capture_exception(error)
+            yield style(f"{message.id}: {message.msg}")
+            yield f"  {message.hint}"
 
 
-def _lost_events() -> dict[str, int]:
-    return {name: count for name, count in faults.losses().items() if name.startswith("sentry_error_")}
+def _messages() -> list[CheckMessage]:
+    found = checks.run_checks(tags=["crm_monitoring"], include_deployment_checks=not settings.DEBUG)
+    return [message for message in found if not message.is_silenced()]
 
 
-def destination() -> str:
-    """Return where events go, without the key: "https://o1.ingest.sentry.io/2"."""
-    parts = urlsplit(conf.get().SENTRY_DSN)
-    if parts.hostname:
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+def _pairs(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    return [f"{prefix}{name}: {value}" for name, value in values.items()]
+
+
+def _destination() -> str:
+    known = sentry.destination()
+    if known is not None:
+        return known
     return "a transport of SENTRY_OPTIONS" if sentry.status().enabled else "nowhere: SENTRY_DSN is not set"
 
 
 def effective_setting() -> dict[str, Any]:
-    """Return every key with its effective value, secrets masked."""
+    """Return every key with its effective value as JSON has it, secrets masked."""
     config = conf.get()
     return {spec.name: _masked(spec.name, getattr(config, spec.name)) for spec in fields(config)}
 
@@ -147,3 +160,69 @@ def _masked(name: str, value: Any) -> Any:
         # A proxy's password, a certificate's path, a hook: the names say enough.
         return dict.fromkeys(value, MASK)
     return sorted(value) if isinstance(value, frozenset) else value
+
+
+@subcommand
+class Test(Subcommand):
+    """Sends a message and an exception, and sees them arrive."""
+
+    name = "test"
+    help = "Send a message and an exception, wait for their delivery, and print their ids. Fails where they did not arrive."
+
+    @staticmethod
+    def add_arguments(parser: CommandParser) -> None:
+        """Declare --timeout."""
+        parser.add_argument(
+            "--timeout", type=float, default=DEFAULT_TIMEOUT, help="Seconds to wait (default: %(default)s)."
+        )
+
+    def run(self, **options: Any) -> None:
+        """Send both, and say what became of them."""
+        if not sentry.status().enabled:
+            raise CommandError("Nothing was sent, for there is nowhere to send it to. Set SENTRY_DSN, then try again.")
+        before = _failed_deliveries()
+        message_id, exception_id = _send()
+        if message_id is None or exception_id is None:
+            raise CommandError(
+                "Nothing was sent, for SENTRY_OPTIONS dropped it: look at before_send, sample_rate and ignore_errors."
+            )
+        self.stdout.write(f"Message:   {message_id}\nException: {exception_id}")
+        self.stdout.write(f"Waiting for {_destination()}, at most {options['timeout']:g} s ...")
+        self._conclude(sentry.flush(options["timeout"]), _failed_deliveries() - before, options["timeout"])
+
+    def _conclude(self, is_answered: bool, failed: Counter[str], timeout: float) -> None:
+        if failed:
+            # The SDK's own report of a loss is a delivery too, so there may be three.
+            subject = "They" if failed.total() > 1 else "One of them"
+            raise CommandError(f"{subject} did not arrive: {' '.join(map(_told, failed))}")
+        if not is_answered:
+            raise CommandError(f"No answer within {timeout:g} s: they did not arrive in time. {_ADVICE['network']}")
+        if sentry.counts_deliveries():
+            self.stdout.write(self.style.SUCCESS("Both arrived."))
+        else:
+            self.stdout.write(self.style.SUCCESS("Both were handed to the transport of SENTRY_OPTIONS."))
+
+
+def _send() -> tuple[str | None, str | None]:
+    message_id = sentry.capture_message("Test message from manage.py monitoring test")
+    try:
+        raise RuntimeError("Test exception from manage.py monitoring test")
+    except RuntimeError as error:
+        return message_id, sentry.capture_exception(error)
+
+
+def _failed_deliveries() -> Counter[str]:
+    return Counter(
+        {
+            name.removeprefix(sentry.DELIVERY_FAILED): count
+            for name, count in faults.losses().items()
+            if name.startswith(sentry.DELIVERY_FAILED)
+        }
+    )
+
+
+def _told(reason: str) -> str:
+    kind, _, code = reason.partition("status_")
+    said = f"the server answered {code}." if code else {"network": "no connection."}.get(kind, "it was not sent.")
+    default = "The trouble is the server's own: try again later." if code.startswith("5") else "Is it a Sentry server?"
+    return f"{said} {_ADVICE.get(reason, default)}"

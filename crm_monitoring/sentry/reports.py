@@ -1,0 +1,168 @@
+"""
+One event for one failure, however often it is reported on its way.
+
+A failure is a chain of exceptions: causes, contexts and the members of groups. Within a request reports are held until it ends,
+or for ten seconds, and each chain is sent once: with its outermost exception as the title, the fields of every report, and
+`handled` false exactly when it escaped. Elsewhere the first report of a chain is sent at once, and later ones get its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, cast
+from uuid import uuid4
+
+import sentry_sdk
+from sentry_sdk.scope import use_isolation_scope, use_scope
+from sentry_sdk.utils import event_from_exception
+
+from crm_monitoring import context
+from crm_monitoring.context import RequestContext
+
+MAX_HELD = 20
+MAX_HELD_SECONDS = 10.0
+_SAME_FAILURE_SECONDS = 60.0
+_MAX_CHAIN = 100
+_SEVERITIES = ("debug", "info", "warning", "error", "fatal")
+_MARK = "_crm_monitoring_event"
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What one report says of a failure besides its exception."""
+
+    handled: bool = True
+    mechanism: str = "generic"
+    level: str = "error"
+    logger: str | None = None
+    line: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Report:
+    """A failure that is still under way: what is known of it so far."""
+
+    def __init__(self, error: BaseException, about: About) -> None:
+        self.event_id = uuid4().hex
+        self.since = monotonic()
+        self._error = error
+        self._known: dict[int, BaseException] = {}
+        self._event: dict[str, Any] = {"event_id": self.event_id, "timestamp": datetime.now(UTC), "level": about.level}
+        self._mechanism = {"type": about.mechanism, "handled": True}
+        self._lines: list[str] = []
+        self._fields: dict[str, Any] = {}
+        self.add(error, about)
+
+    def add(self, error: BaseException, about: About) -> None:
+        """Take in one more report of the same failure."""
+        chain = {id(one): one for one in chain_of(error)}
+        if id(self._error) in chain:
+            self._error = error
+        self._known.update(chain)
+        if not about.handled:
+            self._mechanism = {"type": about.mechanism, "handled": False}
+        self._event["level"] = max(self._event["level"], about.level, key=_severity)
+        self._event.setdefault("logger", about.logger)
+        self._event.setdefault("extra", {}).update(about.extra)
+        self._event.setdefault("tags", {}).update(about.tags)
+        self._fields.update(about.fields)
+        if about.line is not None:
+            self._lines.append(about.line)
+        # Later scopes know more: the breadcrumbs since, the user that was read meanwhile.
+        self._scopes = (sentry_sdk.get_isolation_scope().fork(), sentry_sdk.get_current_scope().fork())
+
+    def is_of(self, error: BaseException) -> bool:
+        """Whether `error` belongs to this failure: their chains share an exception."""
+        return any(id(one) in self._known for one in chain_of(error))
+
+    def send(self) -> str | None:
+        """Send the event; returns its id, or None where it was dropped."""
+        isolation, current = self._scopes
+        with use_isolation_scope(isolation), use_scope(current):
+            options = sentry_sdk.get_client().options
+            event, hint = event_from_exception(self._error, client_options=options, mechanism=self._mechanism)
+            event.update(cast(Any, {name: value for name, value in self._event.items() if value}))
+            if self._lines:
+                event.setdefault("contexts", {})["log"] = {"events": self._lines, **self._fields}
+            return sentry_sdk.capture_event(event, hint=hint)
+
+
+def report(error: BaseException, about: About) -> str | None:
+    """
+    Report a failure, or one more time the same.
+
+    Returns:
+        The id of the event that stands for it, or None where nothing is sent.
+    """
+    if sentry_sdk.get_client().transport is None:
+        return None
+    running = context.current()
+    if running is None or running.concluded:
+        return _event_of(error) or _marked(error, Report(error, about).send())
+    send_overdue(running)
+    return _held(running, error, about).event_id
+
+
+def _held(running: RequestContext, error: BaseException, about: About) -> Report:
+    for known in running.reports:
+        if known.is_of(error):
+            known.add(error, about)
+            return known
+    if len(running.reports) >= MAX_HELD:
+        running.reports.pop(0).send()
+    new = Report(error, about)
+    running.reports.append(new)
+    return new
+
+
+def send_overdue(running: RequestContext) -> None:
+    """Send what has been held for long: a stream may run for hours."""
+    while running.reports and monotonic() - running.reports[0].since > MAX_HELD_SECONDS:
+        running.reports.pop(0).send()
+
+
+def send_held(running: RequestContext) -> None:
+    """Send every failure of the request, each once."""
+    while running.reports:
+        running.reports.pop(0).send()
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error` and all that led to it: causes, contexts, members of groups; at most a hundred."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting and len(seen) < _MAX_CHAIN:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+def _event_of(error: BaseException) -> str | None:
+    """Return the id of the event that the same failure has made already, lately."""
+    for one in chain_of(error):
+        event_id, moment = vars(one).get(_MARK, (None, 0.0))
+        if event_id is not None and monotonic() - moment < _SAME_FAILURE_SECONDS:
+            return str(event_id)
+    return None
+
+
+def _marked(error: BaseException, event_id: str | None) -> str | None:
+    # An exception can be remembered nowhere else: a list of them would keep their frames alive, and few take weak references.
+    if event_id is not None:
+        for one in chain_of(error):
+            vars(one)[_MARK] = (event_id, monotonic())
+    return event_id
+
+
+def _severity(level: str) -> int:
+    return _SEVERITIES.index(level) if level in _SEVERITIES else 0

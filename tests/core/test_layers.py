@@ -1,0 +1,113 @@
+"""The shape of the house: arrows point down, and each outside world has one door."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "crm_monitoring"
+
+LAYERS = (
+    ("records", "rendering", "faults", "quota"),
+    ("conf",),
+    ("context", "names", "clients", "request_ids", "streams", "logs"),
+    ("sentry",),
+    ("hooks", "queries"),
+    ("lifecycle", "streaming", "performance", "health"),
+    ("middleware", "asgi", "views", "checks", "management", "testing"),
+    ("urls", "apps", "pytest_plugin", ""),
+)
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+
+DOORS = {
+    "sentry_sdk": {"sentry", "testing"},  # a transport that keeps what it is given is a class of the SDK
+    "structlog": {"logs", "rendering", "lifecycle"},
+    "django_structlog": {"middleware", "lifecycle"},
+    "rest_framework": set(),
+    "celery": set(),
+}
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "dashboard")
+
+
+def part_of(path: Path) -> str:
+    """The part of the house a file belongs to: its module, or its package; "" for the top `__init__`."""
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted names a file imports when it runs; what is only for the type checker is no arrow."""
+    nodes: list[ast.AST] = [ast.parse(path.read_text())]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            nodes += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        nodes += ast.iter_child_nodes(node)
+
+
+def own_imports(path: Path) -> set[str]:
+    dotted = (name.split(".") for name in imports(path))
+    return {names[1] for names in dotted if names[0] == "crm_monitoring"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_has_its_layer(path: Path) -> None:
+    assert part_of(path) in LEVEL
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_point_down(path: Path) -> None:
+    own = part_of(path)
+
+    upward = {name for name in own_imports(path) if name in LEVEL and LEVEL[name] > LEVEL[own]}
+
+    assert upward == set()
+
+
+def test_no_circle_within_a_layer() -> None:
+    arrows = {part: set[str]() for part in LEVEL}
+    for path in FILES:
+        arrows[part_of(path)] |= own_imports(path) - {part_of(path)}
+
+    reached = {part: _reachable(part, arrows) for part in arrows}
+
+    assert [part for part in reached if part in reached[part]] == []
+
+
+def _reachable(part: str, arrows: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = set(arrows[part])
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting |= arrows.get(name, set()) - found
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_outside_world_has_one_door(path: Path) -> None:
+    own = part_of(path)
+
+    outside = {name.split(".")[0] for name in imports(path)}
+
+    assert {world for world in outside & DOORS.keys() if own not in DOORS[world]} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nobody_in_the_core_knows_the_dashboard(path: Path) -> None:
+    assert "dashboard" not in own_imports(path)
+
+
+def test_only_logs_configures_structlog() -> None:
+    configuring = {part_of(path) for path in FILES if "structlog.configure" in path.read_text()}
+
+    assert configuring == {"logs"}

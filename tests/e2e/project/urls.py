@@ -1,0 +1,52 @@
+"""What the demo has no view for: calls to other servers, and answers that take their time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import include, path
+
+LONG_S = 30
+
+
+def calls(request: HttpRequest) -> HttpResponse:
+    with urllib.request.urlopen(request.GET["url"]) as response:
+        return HttpResponse(response.read())
+
+
+async def waits(request: HttpRequest) -> HttpResponse:
+    await asyncio.sleep(LONG_S)
+    return HttpResponse("late")
+
+
+def stream(request: HttpRequest) -> HttpResponse:
+    return StreamingHttpResponse(chunks())
+
+
+def chunks() -> Iterator[bytes]:
+    for _ in range(LONG_S * 50):
+        yield b"chunk"
+        time.sleep(0.02)
+
+
+async def async_stream(request: HttpRequest) -> HttpResponse:
+    return StreamingHttpResponse(async_chunks())
+
+
+async def async_chunks() -> AsyncIterator[bytes]:
+    for _ in range(LONG_S * 50):
+        yield b"chunk"
+        await asyncio.sleep(0.02)
+
+
+urlpatterns = [
+    path("calls/", calls),
+    path("waits/", waits),
+    path("stream/", stream),
+    path("async-stream/", async_stream),
+    path("health/", include("crm_monitoring.urls")),
+]
