@@ -7,7 +7,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.signals import setting_changed
 
-from crm_monitoring import conf, faults, hooks, logs, queries, sentry
+from crm_monitoring import conf, faults, hooks, logs, privacy, queries, sentry
 
 
 class MonitoringConfig(AppConfig):
@@ -42,4 +42,5 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
     if setting in ("CRM_MONITORING", "DEBUG", "LOGGING"):
         conf.reset()
         hooks.reset()
+        privacy.reset()
         start()

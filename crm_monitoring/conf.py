@@ -23,6 +23,7 @@ TRACES_SAMPLE_RATES = {"production": 0.1, "staging": 0.5, "development": 1.0}
 OTHER_TRACES_SAMPLE_RATE = 0.1
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_FORMATS = ("auto", "json", "console", "logfmt")
+BACKENDS = ("sentry", "glitchtip", "bugsink")
 
 UNKNOWN_KEY = "crm_monitoring.E001"
 WRONG_TYPE = "crm_monitoring.E002"
@@ -223,6 +224,12 @@ def _format(value: Any) -> str:
     return _text(value)
 
 
+def _backend(value: Any) -> str:
+    if not isinstance(value, str) or value not in BACKENDS:
+        raise Unusable(BAD_CHOICE, f"{_shown(value)}, which is no back end", f"Choose one of {', '.join(BACKENDS)}.")
+    return _text(value)
+
+
 def _environment(value: Any) -> str:
     try:
         name = _text(value)
@@ -308,6 +315,25 @@ class Config:
     SENTRY_OPTIONS: Mapping[str, Any] = key(
         {}, _mapping, "Anything else for `sentry_sdk.init`; it wins over our choices."
     )
+    BACKEND: str = key(
+        "sentry", _backend, "What stands behind the DSN: sentry, glitchtip or bugsink. What it would drop is not sent."
+    )
+    SENTRY_EVENT_LEVEL: str = key(
+        "ERROR", _level, "Log lines from this level on make events; lines below, breadcrumbs."
+    )
+    SENTRY_LOGS: bool = key(False, _flag, "Whether log lines are sent to Sentry's Logs, too.")
+    REPORT_SERVER_ERRORS: bool = key(
+        False, _flag, "Whether a 5xx that a view returns makes an event, one issue a route. A crash always does."
+    )
+    IGNORED_EXCEPTIONS: tuple[str, ...] = key(
+        ("DisallowedHost", "BrokenPipeError", "ConnectionResetError"),
+        _names,
+        "Exceptions, and what derives from them, that make no event: class names or dotted names.",
+    )
+    EVENTS_BURST: int = key(10, _integer, "Events of one kind that leave at once; the others are counted.")
+    EVENTS_PER_MINUTE: float = key(1, _number, "Events of one kind that leave each minute after that.")
+    EVENTS_OVERALL_PER_MINUTE: int = key(60, _integer, "Events of all kinds together that leave each minute.")
+    SHUTDOWN_SECONDS: float = key(2, _number, "How long a process that ends waits for what is not sent yet.")
     TRACES_SAMPLE_RATE: float | Mapping[str, float] = key(
         TRACES_SAMPLE_RATES,
         _rate_or_table,
@@ -325,6 +351,13 @@ class Config:
         _statuses,
         "Statuses of Http404, PermissionDenied and the like that are reported as handled errors.",
     )
+    SENSITIVE_KEYS: tuple[str, ...] = key(
+        (), _names, 'More names of fields whose values never leave, in words: "customer number".'
+    )
+    REPLACE_SENSITIVE_KEYS: bool = key(
+        False, _flag, "Whether SENSITIVE_KEYS stands in place of the names we know, rather than beside them."
+    )
+    SCRUB_EMAILS: bool = key(True, _flag, "Whether e-mail addresses never leave either.")
     LOG_LEVEL: str = key("INFO", _level, "Level of the root logger, unless LOGGING sets one.", env="LOG_LEVEL")
     LOG_FORMAT: str = key(
         "auto", _format, "json, console, logfmt, or auto: console on a terminal with DEBUG, else json."

@@ -35,6 +35,7 @@ class RequestContext:
 
     Attributes:
         route: The matched pattern, None until Django has resolved the URL.
+        url_secrets: Those of the route's captured parameters that are secrets.
         unmonitored: The view asked not to be measured, or the path is on the list.
         trace: The request's place in Sentry, None where there is none.
         error: What the request failed with, once it has.
@@ -72,6 +73,7 @@ class RequestContext:
         "status_on_leave",
         "trace",
         "unmonitored",
+        "url_secrets",
     )
 
     def __init__(self, request: HttpRequest, request_id: str, method: str) -> None:
@@ -81,6 +83,7 @@ class RequestContext:
         self.started = time()
         self.started_clock = perf_counter()
         self.route: str | None = None
+        self.url_secrets: dict[str, Any] = {}
         self.unmonitored = False
         self.trace: RequestTrace | None = None
         self.error: BaseException | None = None

@@ -15,10 +15,11 @@ from crm_monitoring.clients import client_ip
 from crm_monitoring.context import RequestContext
 from crm_monitoring.logs import get_logger
 from crm_monitoring.names import method_of, route_of
+from crm_monitoring.privacy import url_secrets
 from crm_monitoring.queries import tell_n_plus_one
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST, UNROUTED, RequestRecord
 from crm_monitoring.request_ids import request_id_of
-from crm_monitoring.sentry import capture_crash, report_handled, trace_request
+from crm_monitoring.sentry import capture_crash, report_handled, report_server_error, trace_request
 from crm_monitoring.sentry.reports import send_held
 from crm_monitoring.sentry.tracing import is_unmonitored
 
@@ -65,16 +66,23 @@ def _is_unmonitored_path(path: str) -> bool:
 def enter_view(running: RequestContext, view: Any) -> None:
     """Name the request after the route that Django found for it."""
     running.route = route_of(running.request.resolver_match)
+    match = running.request.resolver_match
+    running.url_secrets = url_secrets(match.kwargs) if match is not None else {}
     running.unmonitored = running.unmonitored or is_unmonitored(view)
     if running.trace is not None:
         running.trace.name(running.endpoint)
 
 
 def report_answered(running: RequestContext, status: int) -> None:
-    """Report an exception that Django answered itself, where its status is one of FAILED_REQUEST_STATUS_CODES."""
-    error = running.handled_error
-    if error is not None and running.event_id is None and status in conf.get().FAILED_REQUEST_STATUS_CODES:
-        running.event_id = report_handled(error)
+    """Report what Django or the view answered itself, where the setting asks for it."""
+    if running.event_id is not None or running.error is not None:
+        return
+    config = conf.get()
+    if running.handled_error is not None:
+        if status in config.FAILED_REQUEST_STATUS_CODES:
+            running.event_id = report_handled(running.handled_error)
+    elif status >= 500 and config.REPORT_SERVER_ERRORS:
+        running.event_id = report_server_error(running.endpoint, status)
 
 
 def abort(running: RequestContext, error: BaseException) -> None:

@@ -15,6 +15,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial, wraps
 from typing import Any, cast
@@ -60,7 +61,11 @@ _LEVEL_NAMES = {"exception": "error", "warn": "warning", "fatal": "critical", "n
 
 
 class BoundLogger(structlog.stdlib.BoundLogger):
-    """structlog's logger for the standard library, whose log calls never raise and take any field name."""
+    """
+    structlog's logger for the standard library, whose log calls never raise and take any field name.
+
+    Level and event are positional only, unlike structlog's, so that fields may have these names.
+    """
 
     def debug(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log `event` with `fields` at DEBUG."""
@@ -91,7 +96,7 @@ class BoundLogger(structlog.stdlib.BoundLogger):
         fields.setdefault("exc_info", True)
         self._log(logging.ERROR, "exception", event, args, fields)
 
-    def log(self, level: int | str, event: Any = None, /, *args: Any, **fields: Any) -> None:  # type: ignore[override]  # "level" may be a field
+    def log(self, level: int | str, event: Any = None, /, *args: Any, **fields: Any) -> None:  # type: ignore[override]
         """Log `event` with `fields` at `level`, a number or a name."""
         number = _level_number(level)
         self._log(number, logging.getLevelName(number).lower(), event, args, fields)
@@ -123,7 +128,7 @@ class BoundLogger(structlog.stdlib.BoundLogger):
         fields.setdefault("exc_info", True)
         await self._alog(logging.ERROR, "exception", event, args, fields)
 
-    async def alog(self, level: int | str, event: Any = None, /, *args: Any, **fields: Any) -> None:  # type: ignore[override]  # as above
+    async def alog(self, level: int | str, event: Any = None, /, *args: Any, **fields: Any) -> None:  # type: ignore[override]
         """Log `event` with `fields` at `level`, a number or a name, in a thread."""
         number = _level_number(level)
         await self._alog(number, logging.getLevelName(number).lower(), event, args, fields)
@@ -433,6 +438,19 @@ def init_structured_logging(*observers: Processor) -> None:
         take_over()
     else:
         _let_go()
+
+
+@contextmanager
+def observed(observer: Processor) -> Iterator[None]:
+    """Let `observer` see every line of the block, whether loggers are cached or not."""
+    global _observers
+    before = _observers
+    init_structured_logging(*before, observer)
+    try:
+        yield
+    finally:
+        _observers = before
+        init_structured_logging()
 
 
 def _guarded(observer: Processor) -> Processor:

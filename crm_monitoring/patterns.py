@@ -34,7 +34,8 @@ class Rule(NamedTuple):
 
 def spliced(text: str, spans: Iterator[Span]) -> str:
     """Return `text` with each span replaced; a span that begins inside an earlier one is left out."""
-    parts, done = [], 0
+    parts: list[str] = []
+    done = 0
     for start, end in spans:
         if start >= done:
             parts += text[done:start], FILTERED
@@ -50,27 +51,31 @@ _CARD = re.compile(
     r"(?=([3-6]\d{12,18}|2[2-7]\d{14}|[2-6]\d{3}[ -]\d{4}[ -]\d{4}[ -]\d{1,7}|3\d{3}[ -]\d{6}[ -]\d{4,5})(?![0-9A-Za-z_])(?!-\w))",
     re.ASCII,
 )
-_IBAN = re.compile(r"(?<![0-9A-Za-z])[A-Z]{2}\d\d(?:[ -]?[0-9A-Z]{4}){2,7}(?:[ -]?[0-9A-Z]{1,3})?(?![0-9A-Za-z])", re.ASCII)
+_IBAN = re.compile(
+    r"(?<![0-9A-Za-z])[A-Z]{2}\d\d(?:[ -]?[0-9A-Z]{4}){2,7}(?:[ -]?[0-9A-Z]{1,3})?(?![0-9A-Za-z])", re.ASCII
+)
 _MANY_DIGITS = re.compile(r"[0-9]{4}[ -]?[0-9]{4}")
-_NOT_ALPHANUMERIC = re.compile(r"[ -]")
+_SEPARATOR = re.compile(r"[ -]")
+_DOUBLED = str.maketrans("0123456789", "0246813579")
 
 
 def passes_luhn(number: str) -> bool:
     """Tell whether the digits of `number` are those of a payment card; spaces and dashes do not count."""
-    digits = [int(digit) for digit in reversed(number) if digit.isdigit()]
-    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
-    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+    digits = _SEPARATOR.sub("", number)[::-1]
+    return sum(map(int, digits[::2] + digits[1::2].translate(_DOUBLED))) % 10 == 0
 
 
 def passes_mod_97(number: str) -> bool:
     """Tell whether `number` has the check digits of an IBAN; spaces and dashes do not count."""
-    compact = _NOT_ALPHANUMERIC.sub("", number)
+    compact = _SEPARATOR.sub("", number)
     return len(compact) >= 15 and int("".join(str(int(sign, 36)) for sign in compact[4:] + compact[:4])) % 97 == 1
 
 
 def _cards(text: str) -> Iterator[Span]:
+    done = 0
     for match in _CARD.finditer(text):
-        if passes_luhn(match[1]):
+        if match.start() >= done and passes_luhn(match[1]):
+            done = match.end(1)
             yield match.span(1)
 
 
@@ -93,7 +98,9 @@ def without_numbers(text: str) -> str:
 # -- credentials that can be told by their form ----------------------------------------------------------------------------
 
 _START = r"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{2}))"
-_REST_OF_LINE = r"(?:[^\n]*?(?=\)(?: already exists| is not present| is still referenced| conflicts with| »|\.?\s*$))|[^\n]*)"
+_REST_OF_LINE = (
+    r"(?:[^\n]*?(?=\)(?: already exists| is not present| is still referenced| conflicts with| »|\.?\s*$))|[^\n]*)"
+)
 
 _TOKEN = re.compile(
     _START
@@ -123,6 +130,7 @@ def _may_hold_token(text: str) -> bool:
         "k_" in text
         or "k-" in text
         or "gh" in text
+        or "_pat_" in text
         or "gl" in text
         or "xox" in text
         or "xapp-" in text
@@ -200,7 +208,11 @@ RULES = (
 EMAIL = Rule(
     "email",
     lambda text: "@" in text or "%40" in text,
-    re.compile(r"(?<![\w.+-])(?:[\w.+-]|%2[Bb])++(?:@|%40)(?:[\w-]++\.)+[^\W\d_]{2,}+"),
+    # %2B is a plus sign in the name, any other escape ends what stands before it.
+    re.compile(
+        r"(?:(?<![\w.+%-])|(?<=%[0-9A-Fa-f]{2})(?<!%2[Bb]))"
+        r"(?:[\w.+-]|%2[Bb])++(?:@|%40)(?:[\w-]++\.)+[^\W\d_]{2,}+"
+    ),
     FILTERED,
 )
 
@@ -210,7 +222,7 @@ EMAIL = Rule(
 _PAIR = re.compile(
     r"""(?<![\w-])(?:
         (?P<flag>--[A-Za-z][\w-]*+)[ \t]++(?![-=:\s])
-        | (?P<key>[\w-]++)\\{0,3}["'`]?\]?[ \t]{0,8}+(?:=>|:=|=|:(?!//|:)|%3[Dd])[ \t]{0,8}+
+        | (?P<key>[\w-]++)\\{0,127}+["'`]?\]?[ \t]{0,8}+(?:=>|:=|=|:(?!//|:)|%3[Dd])[ \t]{0,8}+
     )""",
     re.VERBOSE,
 )
@@ -222,22 +234,14 @@ _HARMLESS = re.compile(
 )
 _QUOTED = re.compile(
     r"""[bBrRuUfF]{0,2}(?:(?P<plain>["'`])(?P<text>(?:(?!(?P=plain))[^\\]|\\.)*+)(?P=plain)"""
-    r"""|(?P<escaped>\\{1,3}["'])(?P<inner>.*?)(?P=escaped))""",
+    r"""|(?P<escaped>\\{1,127}["'])(?P<inner>.*?)(?P=escaped))""",
     re.DOTALL,
 )
-_OPEN_QUOTE = re.compile(r"""[bBrRuUfF]{0,2}\\{0,3}["'`]""")
+_OPEN_QUOTE = re.compile(r"""[bBrRuUfF]{0,2}\\{0,127}["'`]""")
 # A closing sign with a word behind it belongs to the value, unless that word is the next key.
 _BARE = re.compile(r"""(?:[^\s"'`,;&()\[\]{}\\]|\\(?!["'])|[\\"'`,;)\]}](?=\w)(?![\w-]++["']?[ \t]{0,8}+[=:]))++""")
 _LINE = re.compile(r"""[^\r\n"']*""")
 _BRACKET = re.compile(r"[()\[\]{}]")
-
-
-class Pair(NamedTuple):
-    """A key in a text, and where its value stands. `before` is the sign in front of the key, "" at the beginning."""
-
-    key: str
-    before: str
-    value: Span
 
 
 def may_hold_pair(text: str) -> bool:
@@ -303,3 +307,25 @@ def _closed(text: str, start: int) -> int:
         if depth == 0:
             return bracket.end()
     return len(text)
+
+
+# -- segments of a path ----------------------------------------------------------------------------------------------------
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_LONG_HEX = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,}+(?![0-9A-Za-z])")
+_LONG_RUN = re.compile(r"[\w=-]{20,}+", re.ASCII)
+_CHUNK = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_LETTERS_OF_A_WORD = 3
+
+
+def looks_random(segment: str) -> bool:
+    """Tell whether a segment of a path has a run that no one would write: 32 hex digits, or 20 signs in no order."""
+    if len(segment) < 20 or _UUID.fullmatch(segment):
+        return False
+    return _LONG_HEX.search(segment) is not None or any(map(_has_no_words, _LONG_RUN.findall(segment)))
+
+
+def _has_no_words(run: str) -> bool:
+    chunks = _CHUNK.findall(run)
+    letters = sum(map(len, chunks))
+    return 20 <= letters < _LETTERS_OF_A_WORD * len(chunks)

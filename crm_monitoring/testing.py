@@ -17,46 +17,10 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
-import orjson
-import sentry_sdk
-from sentry_sdk.envelope import Envelope
-from sentry_sdk.transport import Transport
-
 from crm_monitoring import hooks, logs
 from crm_monitoring.hooks import Record
-from crm_monitoring.sentry.client import client_with
-
-
-class MemoryTransport(Transport):
-    """A transport for Sentry that keeps every envelope."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.envelopes: list[Envelope] = []
-
-    def capture_envelope(self, envelope: Envelope) -> None:
-        """Keep `envelope`."""
-        self.envelopes.append(envelope)
-
-    def payloads(self, kind: str) -> list[dict[str, Any]]:
-        """Return what items of a kind ("event", "transaction", "sessions", ...) would have sent, parsed."""
-        items = [item for envelope in self.envelopes for item in envelope.items if item.type == kind]
-        return [orjson.loads(item.get_bytes()) for item in items]
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """Errors and messages."""
-        return self.payloads("event")
-
-    @property
-    def transactions(self) -> list[dict[str, Any]]:
-        """Transactions with their spans."""
-        return self.payloads("transaction")
-
-    @property
-    def spans(self) -> list[dict[str, Any]]:
-        """Spans that were sent by themselves, in the SDK's stream mode."""
-        return [span for payload in self.payloads("span") for span in payload["items"]]
+from crm_monitoring.sentry.client import captured as sentry_captured
+from crm_monitoring.sentry.transport import MemoryTransport
 
 
 class Captured:
@@ -111,13 +75,9 @@ def capture_monitoring(traces_sample_rate: float = 1.0) -> Iterator[Captured]:
     """
     transport = MemoryTransport()
     captured = Captured(transport)
-    scope = sentry_sdk.get_global_scope()
-    before = scope.client
-    scope.set_client(client_with(transport=transport, traces_sample_rate=traces_sample_rate))
     hooks.register(captured.records.append)
     try:
-        with sentry_sdk.isolation_scope(), logs.observed_by(captured._keep_line):
+        with sentry_captured(transport, traces_sample_rate), logs.observed(captured._keep_line):
             yield captured
     finally:
         hooks.unregister(captured.records.append)
-        scope.set_client(before)

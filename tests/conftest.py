@@ -11,45 +11,11 @@ from django.core.asgi import get_asgi_application
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
-from sentry_sdk.envelope import Envelope
-from sentry_sdk.transport import Transport
 
 from crm_monitoring import context, faults, hooks
 from crm_monitoring.hooks import Record
+from crm_monitoring.sentry.transport import MemoryTransport
 from tests.clients import ASGIClient, WSGIClient
-
-
-class MemoryTransport(Transport):
-    """Keeps every envelope, as bytes that were really serialised."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.envelopes: list[Envelope] = []
-
-    def capture_envelope(self, envelope: Envelope) -> None:
-        envelope.serialize()
-        self.envelopes.append(envelope)
-
-    def payloads(self, kind: str) -> list[dict[str, Any]]:
-        return [
-            orjson.loads(item.get_bytes())
-            for envelope in self.envelopes
-            for item in envelope.items
-            if item.type == kind
-        ]
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return self.payloads("event")
-
-    @property
-    def transactions(self) -> list[dict[str, Any]]:
-        return self.payloads("transaction")
-
-    @property
-    def spans(self) -> list[dict[str, Any]]:
-        """Spans of the SDK's stream mode."""
-        return [span for payload in self.payloads("span") for span in payload["items"]]
 
 
 class Lines:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from crm_monitoring.sentry.client import (
-    DELIVERY_FAILED,
     SentryStatus,
     counts_deliveries,
     destination,
@@ -19,6 +18,7 @@ from crm_monitoring.sentry.events import (
     capture_message,
     observe_line,
     report_handled,
+    report_server_error,
     set_tag,
     set_transaction_context,
     set_user_context,
@@ -29,6 +29,7 @@ from crm_monitoring.sentry.tracing import (
     start_query_span,
     trace_request,
 )
+from crm_monitoring.sentry.transport import DELIVERY_FAILED
 
 __all__ = [
     "DELIVERY_FAILED",
@@ -45,6 +46,7 @@ __all__ = [
     "init_sentry",
     "observe_line",
     "report_handled",
+    "report_server_error",
     "set_tag",
     "set_transaction_context",
     "set_user_context",

@@ -2,91 +2,55 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import re
-from collections.abc import Callable, Mapping
-from contextvars import Context
+import atexit
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import sentry_sdk
-from django.conf import settings
-from sentry_sdk.envelope import Envelope, Item
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations.argv import ArgvIntegration
 from sentry_sdk.integrations.atexit import AtexitIntegration
+from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.modules import ModulesIntegration
-from sentry_sdk.transport import HttpTransport
+from sentry_sdk.transport import Transport
 
 from crm_monitoring import conf, faults
+from crm_monitoring.release import detect_release
+from crm_monitoring.sentry.gate import HELD_BACK, Gate
 from crm_monitoring.sentry.integration import RequestIntegration
 from crm_monitoring.sentry.sampling import sample_rate
-
-_RELEASE_VARIABLES = (
-    "HEROKU_BUILD_COMMIT",
-    "HEROKU_SLUG_COMMIT",
-    "SOURCE_VERSION",
-    "CODEBUILD_RESOLVED_SOURCE_VERSION",
-    "CIRCLE_SHA1",
-    "GAE_DEPLOYMENT_ID",
-    "K_REVISION",
-)
-_GIT_DEPTH = 8
-_COMMIT = re.compile(r"[0-9a-f]{40,64}")
-
-DELIVERY_FAILED = "sentry_delivery_"
-"""How the kinds of loss begin that tell of a delivery, not of what was in it."""
+from crm_monitoring.sentry.tracing import is_streaming
+from crm_monitoring.sentry.transport import OrderedTransport
 
 # What the SDK turns on by itself and a CRM should not have.
 _UNWANTED: tuple[type[Integration], ...] = (
     ArgvIntegration,  # a command's arguments hold passwords
     ModulesIntegration,  # every installed package on every event: weight, and a map for an attacker
+    DedupeIntegration,  # our gate knows whole chains of exceptions, not just the last one
     LoggingIntegration,  # our processor reports log lines, once and with a title
 )
 
+# What other servers drop, so that it is not sent.
+_NOT_FOR: Mapping[str, Mapping[str, Any]] = {
+    "sentry": {},
+    "glitchtip": {"auto_session_tracking": False},
+    "bugsink": {
+        "auto_session_tracking": False,
+        "send_client_reports": False,
+        "traces_sample_rate": None,
+        "traces_sampler": None,
+    },
+}
+
+_gate: Gate | None = None
 _started_with: conf.Config | None = None
 _given: Mapping[str, Any] = {}
 _refused: Mapping[str, str] = {}
-
-
-class CountingTransport(HttpTransport):
-    """The SDK's transport, which also counts what it had to give up: items by category, deliveries by what the server said."""
-
-    def record_lost_event(
-        self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
-    ) -> None:
-        """Count a loss by category and reason, except of what was not meant to be sent."""
-        category = item.data_category if item is not None else data_category
-        if reason != "sample_rate":
-            faults.lose(f"sentry_{category}_{reason}", 1 if item is not None else quantity)
-        super().record_lost_event(reason, data_category, item, quantity=quantity)
-
-    def on_dropped_event(self, _reason: str) -> None:
-        """Count a delivery that failed: "network", "status_403", "self_rate_limits", "full_queue"."""
-        faults.lose(DELIVERY_FAILED + _reason)
-
-    def capture_envelope(self, envelope: Envelope) -> None:
-        """Queue the envelope. The thread that sends starts here: outside of the running request, whose trace it would go on with."""
-        Context().run(super().capture_envelope, envelope)
-
-    def start_over(self) -> None:
-        """Forget what is queued and connected."""
-        super().__init__(self.options)
-
-
-@faults.guarded
-def _start_over_in_child() -> None:
-    # What the parent has queued is the parent's to send, over the parent's connection. The SDK's child would send it again.
-    transport = sentry_sdk.get_client().transport
-    if isinstance(transport, CountingTransport):
-        transport.start_over()
-
-
-os.register_at_fork(after_in_child=_start_over_in_child)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +72,6 @@ class SentryStatus:
     refusals: tuple[str, ...]
 
 
-def _not_the_senders(record: logging.LogRecord) -> bool:
-    # A delivery that fails is counted; urllib3 would add three lines for each. The thread's name is the SDK's own: by another
-    # one the lines would come back.
-    return record.threadName != "sentry-sdk.BackgroundWorker"
-
-
-logging.getLogger("urllib3.connectionpool").addFilter(_not_the_senders)
-
-
 def get_traces_sample_rate() -> float:
     """Return the share of requests traced in the current environment, from 0 to 1."""
     return _rate(conf.get(), _given)
@@ -136,17 +91,19 @@ def init_sentry() -> bool:
     Returns:
         Whether events are sent somewhere.
     """
-    global _started_with, _given, _refused
+    global _started_with, _given, _refused, _gate
     config = conf.get()
     if config != _started_with or not sentry_sdk.get_client().is_active():
-        _given, _refused = config.SENTRY_OPTIONS, {}
+        _given, _refused, _gate = config.SENTRY_OPTIONS, {}, Gate(config)
         try:
-            sentry_sdk.init(**_options(config, _given))
+            sentry_sdk.init(**_options(config, _given, _gate))
         except Exception:
             # One option that cannot be used may not cost the others.
             _given, _refused = _sorted_out(config)
-            sentry_sdk.init(**_options(config, _given))
+            sentry_sdk.init(**_options(config, _given, _gate))
         _started_with = config
+        # After the SDK has registered what closes it: so that it runs before.
+        _tell_held_back_at_exit()
     return status().enabled
 
 
@@ -156,7 +113,7 @@ def _sorted_out(config: conf.Config) -> tuple[dict[str, Any], dict[str, str]]:
     refused: dict[str, str] = {}
     for name, value in config.SENTRY_OPTIONS.items():
         try:
-            sentry_sdk.Client(**_options(config, {**accepted, name: value}))
+            sentry_sdk.Client(**_options(config, {**accepted, name: value}, Gate(config)))
         except Exception as error:
             refused[name] = type(error).__name__
         else:
@@ -164,30 +121,43 @@ def _sorted_out(config: conf.Config) -> tuple[dict[str, Any], dict[str, str]]:
     return accepted, refused
 
 
-def _options(config: conf.Config, given: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
     options: dict[str, Any] = {
         "dsn": config.SENTRY_DSN,
-        "transport": CountingTransport,
+        "transport": OrderedTransport,
         # The SDK would say "production", on a laptop too.
         "environment": config.ENVIRONMENT,
         "release": config.SENTRY_RELEASE or detect_release(),
         "traces_sample_rate": _rate(config, given),
         # A form's first kilobyte tells enough; imports and uploads stay out.
         "max_request_body_size": "small",
+        "shutdown_timeout": config.SHUTDOWN_SECONDS,
         **given,
         "integrations": _integrations(given),
         "disabled_integrations": _disabled(given),
-        "before_send": _after(given, "before_send"),
-        "before_send_transaction": _after(given, "before_send_transaction"),
+        **_hooks(given, gate),
     }
     # None would make the SDK look for itself: for a release by starting git, for a DSN in the environment.
     options.update(release=options["release"] or "", dsn=options["dsn"] or "")
     options["traces_sampler"] = _sampler(config, given)
+    options.update(_NOT_FOR[config.BACKEND])
     if not (options["dsn"] or given.get("transport") or given.get("spotlight")):
         # Nothing to send to: no spans are made, no libraries looked for and none of them watched.
         options.update(traces_sample_rate=None, traces_sampler=None)
         options.update(default_integrations=False, auto_enabling_integrations=False)
     return options
+
+
+def _hooks(given: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
+    hooks: dict[str, Callable[[Any, Any], Any]] = {
+        "before_send": gate.event,
+        "before_send_transaction": gate.transaction,
+        "before_send_log": gate.telemetry,
+        "before_send_metric": gate.telemetry,
+    }
+    if is_streaming(given):
+        hooks["before_send_span"] = gate.telemetry
+    return {name: _after(given, name, ours) for name, ours in hooks.items()}
 
 
 def _disabled(given: Mapping[str, Any]) -> list[Any]:
@@ -230,17 +200,17 @@ def _sampler(config: conf.Config, given: Mapping[str, Any]) -> Callable[[dict[st
     return sampler
 
 
-def _after(given: Mapping[str, Any], name: str) -> Callable[[Any, Any], Any]:
+def _after(given: Mapping[str, Any], name: str, ours: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Return a hook of the SDK that runs the project's first, and drops what that could not look at."""
     theirs = _callable(given, name)
 
-    def before_send(event: Any, hint: Any) -> Any:
+    def before_send(item: Any, hint: Any) -> Any:
         try:
-            event = event if theirs is None else theirs(event, hint)
+            item = item if theirs is None else theirs(item, hint)
         except Exception as error:
             faults.record(f"The {name} of SENTRY_OPTIONS", error)
             return None
-        return None if event is None else _drop_empty_release(event)
+        return None if item is None else ours(item, hint)
 
     return before_send
 
@@ -252,56 +222,38 @@ def _callable(given: Mapping[str, Any], name: str) -> Callable[..., Any] | None:
     return function
 
 
-def _drop_empty_release(event: Any) -> Any:
-    # An empty release is how the SDK is kept from starting git; a server would take it for a name.
-    if not event.get("release"):
-        event.pop("release", None)
-    return event
-
-
-def detect_release() -> str:
-    """Return the version that runs: from the platform's variables, else the git commit, else "". Starts no process."""
-    for name in _RELEASE_VARIABLES:
-        if os.environ.get(name, "").strip():
-            return os.environ[name].strip()
+@contextmanager
+def captured(transport: Transport, traces_sample_rate: float) -> Iterator[None]:
+    """Send everything the block reports and traces to `transport`, and put the client back after."""
+    scope, config = sentry_sdk.get_global_scope(), conf.get()
+    before = scope.client
+    given = {**_given, "transport": transport, "traces_sample_rate": traces_sample_rate}
+    scope.set_client(sentry_sdk.Client(**_options(config, given, Gate(config))))
     try:
-        return _git_commit(Path(str(getattr(settings, "BASE_DIR", None) or Path.cwd())))
-    except OSError:
-        return ""
+        with sentry_sdk.isolation_scope() as isolated:
+            isolated.clear()
+            yield
+    finally:
+        scope.set_client(before)
 
 
-def _git_commit(folder: Path) -> str:
-    for place in [folder, *folder.parents][:_GIT_DEPTH]:
-        git = place / ".git"
-        if git.is_file():
-            # A worktree or a submodule: the file says where the rest is.
-            git = place / _read(git).removeprefix("gitdir:").strip()
-        if git.is_dir():
-            commit = _read_head(git)
-            return commit if _COMMIT.fullmatch(commit) else ""
-    return ""
+@cache
+def _tell_held_back_at_exit() -> None:
+    atexit.register(_tell_held_back)
 
 
-def _read_head(git: Path) -> str:
-    head = _read(git / "HEAD")
-    if not head.startswith("ref: "):
-        return head
-    reference = head.removeprefix("ref: ")
-    # A worktree shares its branches with the repository it was made from.
-    shared = git / (_read(git / "commondir") or ".")
-    packed = (line.split() for line in _read(shared / "packed-refs").splitlines())
-    return (
-        _read(git / reference)
-        or _read(shared / reference)
-        or next((words[0] for words in packed if words[1:] == [reference]), "")
-    )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
+@faults.guarded
+def _tell_held_back() -> None:
+    """Say at the end of the process how many events the quota has held back."""
+    held_back = _gate.held_back() if _gate is not None else {}
+    if held_back and sentry_sdk.get_client().transport is not None:
+        event: Any = {
+            "level": "warning",
+            "logger": HELD_BACK,
+            "message": HELD_BACK,
+            "extra": {"total": sum(held_back.values()), "by_kind": held_back},
+        }
+        sentry_sdk.capture_event(event)
 
 
 def status() -> SentryStatus:
@@ -335,7 +287,7 @@ def destination() -> str | None:
 
 def counts_deliveries() -> bool:
     """Whether the transport is ours, which tells whether a server took what it was sent."""
-    return isinstance(sentry_sdk.get_client().transport, CountingTransport)
+    return isinstance(sentry_sdk.get_client().transport, OrderedTransport)
 
 
 def flush(timeout: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import sentry_sdk
 
-from crm_monitoring import context
+from crm_monitoring import conf, context
 from crm_monitoring.faults import guarded
 from crm_monitoring.sentry.reports import About, report
 
@@ -122,6 +122,18 @@ def report_handled(error: BaseException) -> str | None:
     return report(error, About(mechanism="django"))
 
 
+def report_server_error(endpoint: str, status: int) -> str | None:
+    """Report a 5xx that a view returned: one issue for each endpoint and status; returns the event's id."""
+    title = f"HTTP {status} returned by {endpoint}"
+    event = {
+        "level": "error",
+        "logger": "crm_monitoring.requests",
+        "message": title,
+        "fingerprint": ["http-status", endpoint, str(status)],
+    }
+    return sentry_sdk.capture_event(cast(Any, event))
+
+
 def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """
     Make a breadcrumb of a log line, and an event of one at ERROR or above. A structlog processor.
@@ -129,16 +141,30 @@ def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mu
     The event's title is the exception the line carries, else the line's event name: both are stable, so that occurrences
     group. Fields become the context "log".
     """
+    config = conf.get()
     severity = _LEVELS.get(line["level"], logging.INFO)
-    if severity < logging.INFO or _is_unreported(line["logger"]) or sentry_sdk.get_client().transport is None:
+    if sentry_sdk.get_client().transport is None or severity < logging.INFO:
         return line
     fields = {name: value for name, value in line.items() if name not in _NOT_FIELDS}
-    if severity >= logging.ERROR:
-        _report_line(line, fields)
-    sentry_sdk.add_breadcrumb(
-        type="log", category=line["logger"], level=_level(line), message=str(line["event"]), data=fields
-    )
+    if config.SENTRY_LOGS and config.BACKEND == "sentry":
+        _send_log(line, fields)
+    if not _is_unreported(line["logger"]):
+        if severity >= _LEVELS[config.SENTRY_EVENT_LEVEL.lower()]:
+            _report_line(line, fields)
+        sentry_sdk.add_breadcrumb(
+            type="log", category=line["logger"], level=_level(line), message=str(line["event"]), data=fields
+        )
     return line
+
+
+def _send_log(line: MutableMapping[str, Any], fields: dict[str, Any]) -> None:
+    send = getattr(sentry_sdk.logger, _level(line))
+    about = {
+        name: value if isinstance(value, str | int | float | bool) else str(value) for name, value in fields.items()
+    }
+    if line.get("exc_info") is not None:
+        about["exception"] = f"{type(line['exc_info']).__name__}: {line['exc_info']}"
+    send(str(line["event"]), attributes={"logger.name": line["logger"], **about})
 
 
 def _is_unreported(logger_name: str) -> bool:

@@ -19,6 +19,7 @@ from sentry_sdk.serializer import add_global_repr_processor
 
 from crm_monitoring import context, faults
 from crm_monitoring.sentry.events import capture_crash
+from crm_monitoring.sentry.marked import hide_marked
 from crm_monitoring.sentry.request_data import add_request_data, with_template_frames
 
 
@@ -72,6 +73,7 @@ def _describe(event: Any, hint: Any) -> Any:
     running = context.current()
     if running is not None:
         add_request_data(event, hint, running.request, running)
+    hide_marked(event, hint, running.request if running is not None else None)
     return with_template_frames(event, hint)
 
 

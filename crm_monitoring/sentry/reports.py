@@ -19,7 +19,7 @@ import sentry_sdk
 from sentry_sdk.scope import use_isolation_scope, use_scope
 from sentry_sdk.utils import event_from_exception
 
-from crm_monitoring import context
+from crm_monitoring import conf, context
 from crm_monitoring.context import RequestContext
 
 MAX_HELD = 20
@@ -99,11 +99,11 @@ def report(error: BaseException, about: About) -> str | None:
     Returns:
         The id of the event that stands for it, or None where nothing is sent.
     """
-    if sentry_sdk.get_client().transport is None:
+    if sentry_sdk.get_client().transport is None or is_ignored(error):
         return None
     running = context.current()
     if running is None or running.concluded:
-        return _event_of(error) or _marked(error, Report(error, about).send())
+        return event_of(error) or Report(error, about).send()
     send_overdue(running)
     return _held(running, error, about).event_id
 
@@ -147,7 +147,13 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
             waiting += one.exceptions
 
 
-def _event_of(error: BaseException) -> str | None:
+def is_held(error: BaseException, event_id: str) -> bool:
+    """Whether the running request holds a report of this failure, that will be another event than this one."""
+    running = context.current()
+    return running is not None and any(one.is_of(error) and one.event_id != event_id for one in running.reports)
+
+
+def event_of(error: BaseException) -> str | None:
     """Return the id of the event that the same failure has made already, lately."""
     for one in chain_of(error):
         event_id, moment = vars(one).get(_MARK, (None, 0.0))
@@ -156,12 +162,19 @@ def _event_of(error: BaseException) -> str | None:
     return None
 
 
-def _marked(error: BaseException, event_id: str | None) -> str | None:
-    # An exception can be remembered nowhere else: a list of them would keep their frames alive, and few take weak references.
-    if event_id is not None:
-        for one in chain_of(error):
-            vars(one)[_MARK] = (event_id, monotonic())
-    return event_id
+def mark(error: BaseException, event_id: str) -> None:
+    """Remember on the exceptions themselves which event they have made."""
+    # Nowhere else: a list of them would keep their frames alive, and few exceptions take weak references.
+    for one in chain_of(error):
+        vars(one)[_MARK] = (event_id, monotonic())
+
+
+def is_ignored(error: BaseException) -> bool:
+    """Whether IGNORED_EXCEPTIONS names the exception's class, or one that it derives from."""
+    ignored = conf.get().IGNORED_EXCEPTIONS
+    return any(
+        kind.__name__ in ignored or f"{kind.__module__}.{kind.__qualname__}" in ignored for kind in type(error).__mro__
+    )
 
 
 def _severity(level: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,9 @@ _ORIGIN = "auto.http.django"
 _DB_ORIGIN = "auto.db.django"
 
 
-def is_streaming() -> bool:
-    """Whether the SDK sends each span by itself (`trace_lifecycle="stream"`) rather than transactions."""
-    options = sentry_sdk.get_client().options
+def is_streaming(options: Mapping[str, Any] | None = None) -> bool:
+    """Whether the SDK, with these options or its own, sends each span by itself (`trace_lifecycle="stream"`), not transactions."""
+    options = sentry_sdk.get_client().options if options is None else options
     lifecycle = options.get("trace_lifecycle") or (options.get("_experiments") or {}).get("trace_lifecycle")
     return lifecycle == "stream"
 

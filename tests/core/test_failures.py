@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sentry_sdk
@@ -86,10 +87,12 @@ def test_two_failures_of_one_request_are_two_events(server: WSGIClient, sentry: 
     assert len(sentry.events) == 2
 
 
-def test_what_is_held_is_bounded(server: WSGIClient, sentry: MemoryTransport) -> None:
+def test_what_is_held_is_bounded(server: WSGIClient, monitoring: Any, transport: MemoryTransport) -> None:
+    monitoring(EVENTS_BURST=100, SENTRY_OPTIONS={"transport": transport})
+
     server.get("/failure/many_failures/")
 
-    assert [event["exception"]["values"][0]["value"] for event in sentry.events] == [
+    assert [event["exception"]["values"][0]["value"] for event in transport.events] == [
         str(number) for number in range(50)
     ]
 

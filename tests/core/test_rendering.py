@@ -34,6 +34,9 @@ from crm_monitoring.rendering import (
     text,
 )
 
+# Threads that other tests leave (the SDK's) draw random numbers meanwhile, which is taken for the strategy's doing.
+pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
+
 LIMITS = SimpleNamespace(LOG_MAX_STRING=1024, LOG_MAX_LINE=4096)
 SMALLEST = SimpleNamespace(LOG_MAX_STRING=256, LOG_MAX_LINE=256)
 CORE = {"event": "e", "level": "info", "timestamp": "2026-11-23T07:36:08.000Z", "logger": "tests"}

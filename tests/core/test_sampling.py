@@ -11,8 +11,8 @@ from sentry_sdk.integrations.argv import ArgvIntegration
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.modules import ModulesIntegration
 
-from crm_monitoring import capture_exception, capture_message, faults, get_traces_sample_rate, init_sentry
-from crm_monitoring.sentry import client, destination, status
+from crm_monitoring import capture_exception, capture_message, faults, get_traces_sample_rate, init_sentry, release
+from crm_monitoring.sentry import destination, status
 from crm_monitoring.sentry.sampling import sample_rate
 from tests.clients import ASGIClient, WSGIClient
 from tests.conftest import MemoryTransport
@@ -28,7 +28,7 @@ def production(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in client._RELEASE_VARIABLES:
+    for name in release._RELEASE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     yield
 
@@ -382,7 +382,7 @@ def test_the_commit_is_read_without_starting_git(settings: Any, tmp_path: Path, 
     repository(tmp_path)
     settings.BASE_DIR = str(tmp_path / "sub" if repository is _submodule else tmp_path / "src" / "project")
 
-    assert client.detect_release() == COMMIT
+    assert release.detect_release() == COMMIT
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_a_repository_without_a_commit_gives_no_release(
         write(tmp_path / ".git" / name, text)
     settings.BASE_DIR = tmp_path
 
-    assert client.detect_release() == ""
+    assert release.detect_release() == ""
 
 
 def test_without_a_base_dir_the_current_folder_counts(
@@ -407,7 +407,7 @@ def test_without_a_base_dir_the_current_folder_counts(
     _detached(tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    assert client.detect_release() == COMMIT
+    assert release.detect_release() == COMMIT
 
 
 def test_a_current_folder_that_is_gone_gives_no_release(
@@ -417,7 +417,7 @@ def test_a_current_folder_that_is_gone_gives_no_release(
     monkeypatch.chdir(tmp_path)
     os.rmdir(tmp_path)
 
-    assert client.detect_release() == ""
+    assert release.detect_release() == ""
 
 
 def test_without_a_release_events_and_transactions_have_no_such_key(

@@ -1,0 +1,137 @@
+"""Which keys have secrets for values: the names, and how a key is read word by word."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum, auto
+from functools import lru_cache
+
+SENSITIVE_KEYS = (
+    # Passwords
+    "password", "passwd", "passwort", "pwd", "passphrase", "passcode", "user pass", "db pass", "smtp pass", "mail pass",
+    "mot de passe", "mdp", "phrase de passe",
+    # Codes that are passwords for a while
+    "otp", "totp", "hotp", "mfa code", "2fa code", "two factor code", "pin", "sms code", "auth code", "authorization code",
+    "verification code", "security code", "reset code", "activation code", "recovery code", "backup code", "magic link",
+    "code confidentiel", "code de verification",
+    # Tokens, keys, sessions
+    "token", "jwt", "bearer", "secret", "secrete", "jeton", "authorization", "credential", "cookie", "sessionid", "sessid",
+    "session key", "connect sid", "dsn", "connection string", "access key", "api key", "auth key", "encryption key",
+    "license key", "master key", "private key", "signing key", "ssh key", "shared key", "consumer key", "cle api",
+    "cle privee", "cle de chiffrement",
+    # Payment
+    "card number", "card no", "credit card", "debit card", "cc number", "ccnum", "cvv", "cvc", "card code", "iban", "rib",
+    "account number", "bank account", "routing number", "numero carte", "numero de carte", "num carte", "carte bancaire",
+    "carte bleue", "cryptogramme", "numero de compte", "num compte",
+    # Numbers that states give to people
+    "ssn", "social security", "national insurance", "national id", "passport number", "passport no", "driving licence",
+    "driver license", "nir", "num secu", "numero secu", "no secu", "securite sociale", "numero fiscal",
+    "numero de passeport", "numero passeport",
+)  # fmt: skip
+"""Words, or words in a row, that make a key sensitive anywhere in its name, whatever its case and separators."""
+
+SENSITIVE_NAMES = (
+    "auth", "csrf", "xsrf", "pass", "passport", "refresh", "salt", "session", "sid", "user session", "x auth",
+)  # fmt: skip
+"""What is sensitive only as the whole name: `refresh` is a token, `refresh_rate` is none."""
+
+URL_NAMES = ("code", "hash", "hmac", "invitation", "key", "nonce", "sig", "signature", "ticket", "uidb64")
+"""What is sensitive, as the whole name, in a query string and among the parameters of a route only."""
+
+_TELLS_ABOUT = frozenset((
+    "accepted", "age", "algorithm", "at", "backend", "changed", "class", "count", "domain", "enabled", "engine", "expired",
+    "expires", "expiry", "file", "format", "httponly", "in", "le", "length", "lifetime", "limit", "method", "modifie",
+    "name", "on", "path", "policy", "required", "samesite", "secure", "status", "statut", "strength", "ttl", "type",
+    "usage", "valid", "validator", "validators", "version",
+))  # fmt: skip
+_ASKS = frozenset(("can", "has", "is", "max", "min", "must", "nb", "needs", "requires", "should", "show", "total"))
+_TOKENS_OF_A_MODEL = frozenset(("cached", "completion", "input", "output", "prompt", "reasoning"))
+_TRACE_IDS = frozenset(("eventid", "parentspanid", "segmentid", "spanid", "traceid"))
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WORD = re.compile(r"[^\W\d_]+")
+_LETTERS_OF_A_SUFFIX = 5
+_MAX_CACHED = 4096
+
+MAX_CACHED_LETTERS = 128
+"""Longer keys and texts are read anew each time, so that a cache stays small."""
+
+
+class Kind(Enum):
+    """What a key says of its value."""
+
+    ORDINARY = auto()
+    SENSITIVE = auto()
+    TRACE_ID = auto()
+
+
+def words(key: str) -> list[str]:
+    """Split a key into its lower-case words, without accents and digits: `X-ApiKey2` is x, api, key."""
+    plain = key if key.isascii() else _without_accents(key)
+    return [word.casefold() for word in _WORD.findall(_CAMEL.sub(" ", plain))]
+
+
+def _without_accents(text: str) -> str:
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
+
+
+def _joined(names: Iterable[str]) -> frozenset[str]:
+    singular = {"".join(words(name)) for name in names} - {""}
+    return frozenset(singular | {f"{name}s" for name in singular})
+
+
+class Keys:
+    """
+    Tells sensitive keys from others.
+
+    A name of one long word, such as "token", is found at the end of a longer word too (`accesstoken`, but not `tokenizer`).
+    A key that only tells about a secret is not sensitive: `password_changed_at`, `has_token`, `secret_name`.
+    """
+
+    def __init__(self, keys: Iterable[str], names: Iterable[str]) -> None:
+        keys = tuple(keys)
+        self._keys = _joined(keys)
+        self._suffixes = tuple(key for key in self._keys if len(key) >= _LETTERS_OF_A_SUFFIX)
+        self._longest = max((len(words(key)) for key in keys), default=0)
+        self._names = _joined(names)
+        self._url_names = _joined(URL_NAMES)
+        self._cached = lru_cache(_MAX_CACHED)(self._read)
+
+    def kind(self, key: str) -> Kind:
+        """Return what `key` says of its value."""
+        return self._known(key)[0]
+
+    def is_sensitive_in_url(self, key: str) -> bool:
+        """Tell whether the values of `key` are secrets in a query string, or as a parameter of a route."""
+        kind, is_url_name = self._known(key)
+        return is_url_name or kind is Kind.SENSITIVE
+
+    def _known(self, key: str) -> tuple[Kind, bool]:
+        return self._cached(key) if len(key) <= MAX_CACHED_LETTERS else self._read(key)
+
+    def _read(self, key: str) -> tuple[Kind, bool]:
+        parts = words(key)
+        name = "".join(parts)
+        if name in _TRACE_IDS:
+            return Kind.TRACE_ID, False
+        return Kind.SENSITIVE if self._names_secret(parts, name) else Kind.ORDINARY, name in self._url_names
+
+    def _names_secret(self, parts: Sequence[str], name: str) -> bool:
+        return not _tells_about(parts) and (
+            name in self._names
+            or any(len(part) > _LETTERS_OF_A_SUFFIX and part.endswith(self._suffixes) for part in parts)
+            or any(run in self._keys for run in self._runs(parts))
+        )
+
+    def _runs(self, parts: Sequence[str]) -> Iterator[str]:
+        for length in range(1, self._longest + 1):
+            for start in range(len(parts) - length + 1):
+                yield "".join(parts[start : start + length])
+
+
+def _tells_about(parts: Sequence[str]) -> bool:
+    if not parts or parts[-1] in _TELLS_ABOUT or parts[0] in _ASKS:
+        return True
+    return len(parts) == 2 and parts[0] in _TOKENS_OF_A_MODEL and parts[1] == "tokens"

@@ -1,0 +1,145 @@
+"""How envelopes leave: errors first, each loss counted, nothing sent twice."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextvars import Context
+from time import monotonic
+from typing import Any
+
+import orjson
+import sentry_sdk
+from sentry_sdk.envelope import Envelope, Item
+from sentry_sdk.transport import HttpTransport, Transport
+
+from crm_monitoring import faults
+
+DELIVERY_FAILED = "sentry_delivery_"
+"""How the kinds of loss begin that tell of a delivery, not of what was in it."""
+
+_URGENT = frozenset(("event", "check_in", "feedback"))
+
+
+class CountingTransport(HttpTransport):
+    """The SDK's transport, which also counts what it had to give up: items by category, deliveries by what the server said."""
+
+    def record_lost_event(
+        self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
+    ) -> None:
+        """Count a loss by category and reason, except of what was not meant to be sent."""
+        category = item.data_category if item is not None else data_category
+        if reason != "sample_rate":
+            faults.lose(f"sentry_{category}_{reason}", 1 if item is not None else quantity)
+        super().record_lost_event(reason, data_category, item, quantity=quantity)
+
+    def on_dropped_event(self, _reason: str) -> None:
+        """Count a delivery that failed: "network", "status_403", "self_rate_limits", "full_queue"."""
+        faults.lose(DELIVERY_FAILED + _reason)
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Queue the envelope. The thread that sends starts here: outside of the running request, whose trace it would go on with."""
+        Context().run(super().capture_envelope, envelope)
+
+    def start_over(self) -> None:
+        """Forget what is queued and connected."""
+        super().__init__(self.options)
+
+
+class OrderedTransport(Transport):
+    """
+    Two queues, each with its own sender: an error never waits behind a thousand transactions.
+
+    The SDK sends one envelope after the other from one queue of a hundred; with a server 50 ms away that is twenty a second,
+    and whatever comes while the queue is full is dropped.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(options)
+        self._errors = CountingTransport(options)
+        self._rest = CountingTransport(options)
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Queue `envelope` with its like."""
+        is_urgent = any(item.type in _URGENT for item in envelope.items)
+        (self._errors if is_urgent else self._rest).capture_envelope(envelope)
+
+    def record_lost_event(
+        self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
+    ) -> None:
+        """Count a loss, and let the server know with the next envelope."""
+        self._rest.record_lost_event(reason, data_category, item, quantity=quantity)
+
+    def flush(self, timeout: float, callback: Callable[[int, float], None] | None = None) -> None:
+        """Wait until everything is sent, the errors first, at most `timeout` seconds."""
+        deadline = monotonic() + timeout
+        self._errors.flush(timeout, callback)
+        self._rest.flush(max(0.0, deadline - monotonic()), callback)
+
+    def kill(self) -> None:
+        """Stop both senders."""
+        self._errors.kill()
+        self._rest.kill()
+
+    def is_healthy(self) -> bool:
+        """Whether both queues have room and no server asks to wait."""
+        return self._errors.is_healthy() and self._rest.is_healthy()
+
+    def start_over(self) -> None:
+        """Forget what is queued and connected."""
+        self._errors.start_over()
+        self._rest.start_over()
+
+
+class MemoryTransport(Transport):
+    """Keeps every envelope, as it would have been sent."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.envelopes: list[Envelope] = []
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Keep `envelope`."""
+        envelope.serialize()
+        self.envelopes.append(envelope)
+
+    def payloads(self, kind: str) -> list[dict[str, Any]]:
+        """Return what items of a kind ("event", "transaction", "sessions", ...) would have sent, parsed."""
+        items = [item for envelope in self.envelopes for item in envelope.items if item.type == kind]
+        return [orjson.loads(item.get_bytes()) for item in items]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Errors and messages."""
+        return self.payloads("event")
+
+    @property
+    def transactions(self) -> list[dict[str, Any]]:
+        """Transactions with their spans."""
+        return self.payloads("transaction")
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        """Spans that were sent by themselves, in the SDK's stream mode."""
+        return [span for payload in self.payloads("span") for span in payload["items"]]
+
+
+@faults.guarded
+def _start_over_in_child() -> None:
+    # What the parent has queued is the parent's to send, over the parent's connection. The SDK's child would send it again.
+    transport = sentry_sdk.get_client().transport
+    if isinstance(transport, OrderedTransport):
+        transport.start_over()
+
+
+os.register_at_fork(after_in_child=_start_over_in_child)
+
+
+def _not_the_senders(record: logging.LogRecord) -> bool:
+    # A delivery that fails is counted; urllib3 would add three lines for each. The thread's name is the SDK's own: by another
+    # one the lines would come back.
+    return record.threadName != "sentry-sdk.BackgroundWorker"
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_not_the_senders)
