@@ -8,6 +8,7 @@ check and the command read what is kept here.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -32,6 +33,15 @@ _next_line: dict[str, float] = {}
 
 reraise = False
 """Tests set it, so that what production swallows does not pass unseen."""
+
+
+def _new_lock() -> None:
+    # Another thread may have held it when the process forked.
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_new_lock)
 
 
 def record(where: str, error: Exception) -> None:

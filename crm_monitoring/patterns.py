@@ -33,13 +33,12 @@ class Rule(NamedTuple):
 
 
 def spliced(text: str, spans: Iterator[Span]) -> str:
-    """Return `text` with each span replaced; a span that begins inside an earlier one is left out."""
+    """Return `text` with each span replaced. Spans come in order and do not overlap."""
     parts: list[str] = []
     done = 0
     for start, end in spans:
-        if start >= done:
-            parts += text[done:start], FILTERED
-            done = end
+        parts += text[done:start], FILTERED
+        done = end
     return "".join([*parts, text[done:]]) if parts else text
 
 
@@ -108,7 +107,7 @@ _TOKEN = re.compile(
     + "|".join(
         (
             r"(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])",  # AWS
-            r"AIza[\w-]{35}",  # Google
+            r"AIza[\w-]{35,}",  # Google
             r"gh[oprsu]_[0-9A-Za-z]{20,}|github_pat_\w{20,}",  # GitHub
             r"gl[a-z]{2,5}-[\w-]{20,}",  # GitLab
             r"xox[a-z]-[\w-]{10,}|xapp-[\w-]{10,}",  # Slack

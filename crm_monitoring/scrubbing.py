@@ -25,7 +25,6 @@ TOO_LARGE = "[Filtered: too large]"
 CUT = "...[cut]"
 
 _MAX_CACHED = 4096
-_MAX_PASSES = 4
 _MAX_DEPTH = 32
 _MAX_ITEMS = 100_000
 _MAX_TEXT = 65_536
@@ -110,13 +109,9 @@ class Scrubber:
         return text
 
     def _settled(self, text: str) -> str:
+        result = self._replaced(text)
         # What one rule replaces can uncover something for a rule before it.
-        for _ in range(_MAX_PASSES):
-            result = self._replaced(text)
-            if result == text:
-                break
-            text = result
-        return text
+        return text if result == text else self._replaced(self._replaced(result))
 
     def _replaced(self, text: str) -> str:
         for rule in self._rules:

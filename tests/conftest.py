@@ -28,7 +28,7 @@ class Lines:
     def all(self) -> list[dict[str, Any]]:
         captured = self._capsys.readouterr()
         assert captured.err == ""
-        self._lines += [orjson.loads(line) for line in captured.out.splitlines()]
+        self._lines += [orjson.loads(line) for line in captured.out.split("\n") if line]
         return self._lines
 
     def named(self, event: str) -> list[dict[str, Any]]:

@@ -94,6 +94,8 @@ def init_sentry() -> bool:
     global _started_with, _given, _refused, _gate
     config = conf.get()
     if config != _started_with or not sentry_sdk.get_client().is_active():
+        # Its threads end once they have sent what is queued.
+        sentry_sdk.get_client().close(timeout=0)
         _given, _refused, _gate = config.SENTRY_OPTIONS, {}, Gate(config)
         try:
             sentry_sdk.init(**_options(config, _given, _gate))
