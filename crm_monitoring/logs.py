@@ -24,6 +24,7 @@ import structlog
 from django.conf import settings
 
 from crm_monitoring import conf, context, faults
+from crm_monitoring.privacy import scrub, scrub_text
 from crm_monitoring.rendering import (
     CORE_FIELDS,
     Event,
@@ -198,7 +199,7 @@ def _last_resort(name: str, event: Any, error: Exception) -> bytes:
             "timestamp": _now(),
             "logger": name,
             "error": type(error).__name__,
-            "of": cut(text(event), _CUT_EVENT),
+            "of": cut(scrub_text(text(event), context.current()), _CUT_EVENT),
         }
     )
 
@@ -249,6 +250,18 @@ def add_request(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mut
         if user_id is not None:
             line["user_id"] = user_id
     return line
+
+
+def scrub_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Take the secrets out of the line. Where that fails the line stays behind, and one in its place says so."""
+    error = line.pop("exc_info", None)
+    try:
+        clean = scrub(line, context.current())
+    except Exception as fault:
+        faults.record("Scrubbing a log line", fault)
+        faults.lose("unscrubbed_lines")
+        return {"event": "line_not_scrubbed", **{name: line[name] for name in _LINE_FIELDS[1:]}}
+    return cast(Event, clean) if error is None else {**clean, "exc_info": error}
 
 
 def _own(line: MutableMapping[str, Any], name: str, value: str) -> None:
@@ -302,7 +315,7 @@ def _render(line: Event) -> bytes:
         error = line["exc_info"]
         line = {name: value for name, value in line.items() if name != "exc_info"}
         if error is not None:
-            _own(line, "exception", format_exception(error))
+            _own(line, "exception", scrub_text(format_exception(error), context.current()))
     return _renderer()(line)
 
 
@@ -354,7 +367,7 @@ def _line_from(record: logging.LogRecord) -> Event:
     level = str(record.levelname).lower()
     line = complete(record, level, line)
     line["timestamp"] = _iso(datetime.fromtimestamp(record.created, UTC))
-    for processor in (add_request, *_observers):
+    for processor in (add_request, scrub_line, *_observers):
         line = processor(record, level, line)
     return cast(Event, line)
 
@@ -426,7 +439,7 @@ def init_structured_logging(*observers: Processor) -> None:
     if observers:
         _observers = tuple(_guarded(observer) for observer in observers)
     # The list itself stays: loggers that are cached hold on to it.
-    _processors[:] = [complete, add_request, *_observers, write]
+    _processors[:] = [complete, add_request, scrub_line, *_observers, write]
     structlog.configure(
         processors=_processors,
         wrapper_class=BoundLogger,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from crm_monitoring import conf
-from crm_monitoring.scrubbing import SENSITIVE_KEYS, Scrubber
+from django.conf import settings
+
+from crm_monitoring import conf, faults
+from crm_monitoring.rendering import searchable
+from crm_monitoring.scrubbing import FILTERED, SENSITIVE_KEYS, Scrubber
 
 if TYPE_CHECKING:
     from crm_monitoring.context import RequestContext
@@ -15,9 +18,12 @@ if TYPE_CHECKING:
 @cache
 def scrubber() -> Scrubber:
     """Return the scrubber that SENSITIVE_KEYS and SCRUB_EMAILS describe."""
+    if not settings.configured:
+        # The formatter serves gunicorn's and uvicorn's parent processes, too.
+        return Scrubber(other=searchable)
     config = conf.get()
     keys = config.SENSITIVE_KEYS if config.REPLACE_SENSITIVE_KEYS else (*SENSITIVE_KEYS, *config.SENSITIVE_KEYS)
-    return Scrubber(keys, emails=config.SCRUB_EMAILS)
+    return Scrubber(keys, emails=config.SCRUB_EMAILS, other=searchable)
 
 
 def scrub(value: Any, running: RequestContext | None = None) -> Any:
@@ -29,6 +35,15 @@ def scrub(value: Any, running: RequestContext | None = None) -> Any:
     clean = scrubber().scrub(value)
     secrets = running.url_secrets if running is not None else {}
     return named(clean, secrets) if secrets else clean
+
+
+def scrub_text(text: str, running: RequestContext | None = None) -> str:
+    """Return `text` without secrets; "[Filtered]" for all of it where that cannot be told."""
+    try:
+        return str(scrub(text, running))
+    except Exception as error:
+        faults.record("Scrubbing a text", error)
+        return FILTERED
 
 
 def url_secrets(captured: dict[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import dataclasses
 import re
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Protocol
+from uuid import UUID
 
 import orjson
 from django.db.models import Model, QuerySet
@@ -35,6 +37,8 @@ _SHORTEST_FIELD = len(b"a=1 ")
 _INT64 = 1 << 63
 # Python refuses to write integers of more than some 14 000 bits in decimal digits.
 _DECIMAL_BITS = 10_000
+# They are numbers and moments in whatever form.
+_WITHOUT_TEXT = (int, float, date, time, timedelta, Decimal, UUID)
 _BARE = re.compile(r'[^ "=\\]+')
 
 
@@ -139,6 +143,24 @@ def _simple(value: Any) -> Any:
             return str(value)
 
 
+def searchable(value: Any) -> Any:
+    """Return an object as the tree or the text it will be shown as, so that it can be searched for secrets before."""
+    if isinstance(value, LazyObject):
+        return simple(value)
+    if isinstance(value, _WITHOUT_TEXT):
+        return value
+    try:
+        return _fields_of(value) or simple(value)
+    except Exception:
+        return _unprintable(value)
+
+
+def _fields_of(value: Any) -> Event | None:
+    if isinstance(value, type) or not dataclasses.is_dataclass(value):
+        return None
+    return {spec.name: getattr(value, spec.name, None) for spec in dataclasses.fields(value)}
+
+
 def _unprintable(value: Any) -> str:
     return f"<unprintable {type(value).__name__}>"
 
@@ -189,8 +211,7 @@ class _Tree:
     def _of_many(self, value: Any, inside: tuple[int, ...]) -> Any:
         if isinstance(value, LazyObject):
             return self.of(simple(value), inside)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            value = {spec.name: getattr(value, spec.name, None) for spec in dataclasses.fields(value)}
+        value = _fields_of(value) or value
         if isinstance(value, Mapping):
             return self._dict(value, inside)
         if isinstance(value, list | tuple | set | frozenset):

@@ -7,7 +7,7 @@ Pure Python: it knows neither Django nor Sentry. What has nothing to hide comes 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time, timedelta
 from operator import is_
 from typing import Any, TypeVar
@@ -55,6 +55,7 @@ class Scrubber:
         names: Names of what is sensitive as a whole key.
         emails: Whether e-mail addresses are replaced too.
         max_text: Longer text is cut to at most so many characters, between two words, and marked "...[cut]".
+        other: Shows an object of a type not known here as something that can be searched, or returns it as it is.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class Scrubber:
         names: Iterable[str] = SENSITIVE_NAMES,
         emails: bool = True,
         max_text: int = _MAX_TEXT,
+        other: Callable[[Any], Any] | None = None,
     ) -> None:
         self.keys = Keys(keys, names)
+        self.other = other
         self._rules = (*RULES, EMAIL) if emails else RULES
         self._max_text = max_text
         self.ordinary_keys: set[str] = set()
@@ -210,11 +213,20 @@ class _Walk:
             return value
         if kind is int:
             return _number(value)
-        if isinstance(value, _CONTAINERS):
+        # By its own type: asking a lazy object for its class would evaluate it.
+        if issubclass(kind, _CONTAINERS):
             return self._container(value, depth + 1)
-        if isinstance(value, str):
+        if issubclass(kind, str):
             return self._scrubber.text(value)
-        return self._bytes(value) if isinstance(value, bytes) else value
+        return self._bytes(value) if issubclass(kind, bytes) else self._other(value, depth)
+
+    def _other(self, value: Any, depth: int) -> Any:
+        if self._scrubber.other is None:
+            return value
+        shown = self._scrubber.other(value)
+        if shown is value:
+            return value
+        return TOO_DEEP if depth > _MAX_DEPTH else self.any(shown, depth + 1)
 
     def _bytes(self, value: bytes) -> bytes:
         text = value.decode("latin-1")
@@ -288,7 +300,7 @@ def _number(value: int) -> Any:
 
 
 def _hidden(value: Any) -> Any:
-    if value is None or isinstance(value, _NO_SECRETS) or (isinstance(value, str | bytes) and not value):
+    if value is None or issubclass(type(value), _NO_SECRETS) or (issubclass(type(value), str | bytes) and not value):
         return value
     return FILTERED
 
@@ -296,4 +308,8 @@ def _hidden(value: Any) -> Any:
 def _rebuilt(value: Any, items: list[Any]) -> Any:
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return tuple.__new__(type(value), items)
-    return next(kind for kind in _CONTAINERS if isinstance(value, kind))(items)
+    try:
+        return next(kind for kind in _CONTAINERS if isinstance(value, kind))(items)
+    except TypeError:
+        # What an object in a set is shown as may not be hashable.
+        return items
