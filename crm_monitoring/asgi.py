@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from crm_monitoring import conf
 from crm_monitoring.sentry import flush
 
 Message = MutableMapping[str, Any]
@@ -13,12 +14,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
-FLUSH_SECONDS = 2.0
-
 
 def flushed_at_shutdown(application: Application) -> Application:
     """
-    Return `application` with the lifespan protocol: what waits to be sent to Sentry is sent, within two seconds, when the server stops.
+    Return `application` with the lifespan protocol: what waits to be sent to Sentry is sent when the server stops, within SHUTDOWN_SECONDS.
 
     `application = flushed_at_shutdown(get_asgi_application())`.
     """
@@ -35,5 +34,5 @@ def flushed_at_shutdown(application: Application) -> Application:
 async def _live(receive: Receive, send: Send) -> None:
     while (await receive())["type"] != "lifespan.shutdown":
         await send({"type": "lifespan.startup.complete"})
-    await asyncio.to_thread(flush, FLUSH_SECONDS)
+    await asyncio.to_thread(flush, conf.get().SHUTDOWN_SECONDS)
     await send({"type": "lifespan.shutdown.complete"})

@@ -49,10 +49,16 @@ class QuotaGuard:
     def __init__(self, burst: float, per_minute: float, overall_per_minute: float) -> None:
         self._burst = burst
         self._per_minute = per_minute
-        self._overall = TokenBucket(overall_per_minute, overall_per_minute, monotonic())
+        self._overall_per_minute = overall_per_minute
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget what was asked so far, and who was asking: a forked child has its own count."""
+        self._overall = TokenBucket(self._overall_per_minute, self._overall_per_minute, monotonic())
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
         self._held: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        # Reentrant: a finaliser may report a failure while its own thread is counting one.
+        self._lock = threading.RLock()
 
     def admit(self, fingerprint: str) -> int | None:
         """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
+import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,12 +20,18 @@ from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.transport import Transport
 
 from crm_monitoring import conf, faults
+from crm_monitoring.patterns import FILTERED
 from crm_monitoring.release import detect_release
+from crm_monitoring.sentry import ending
 from crm_monitoring.sentry.gate import HELD_BACK, Gate
 from crm_monitoring.sentry.integration import RequestIntegration
 from crm_monitoring.sentry.sampling import sample_rate
 from crm_monitoring.sentry.tracing import is_streaming
 from crm_monitoring.sentry.transport import OrderedTransport
+
+Hook = Callable[[Any, Any], Any]
+
+_BLANK = {"name": FILTERED, "attributes": {}}
 
 # What the SDK turns on by itself and a CRM should not have.
 _UNWANTED: tuple[type[Integration], ...] = (
@@ -51,6 +57,7 @@ _gate: Gate | None = None
 _started_with: conf.Config | None = None
 _given: Mapping[str, Any] = {}
 _refused: Mapping[str, str] = {}
+_captured_by: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,8 @@ class SentryStatus:
 
 def get_traces_sample_rate() -> float:
     """Return the share of requests traced in the current environment, from 0 to 1."""
-    return _rate(conf.get(), _given)
+    config = conf.get()
+    return _rate(config, {**_given, **_NOT_FOR[config.BACKEND]})
 
 
 def _rate(config: conf.Config, given: Mapping[str, Any]) -> float:
@@ -96,7 +104,8 @@ def init_sentry() -> bool:
     if config != _started_with or not sentry_sdk.get_client().is_active():
         # Its threads end once they have sent what is queued.
         sentry_sdk.get_client().close(timeout=0)
-        _given, _refused, _gate = config.SENTRY_OPTIONS, {}, Gate(config)
+        _given, _refused, _gate = {**config.SENTRY_OPTIONS, **_captured_by}, {}, Gate(config)
+        ending.prepare()
         try:
             sentry_sdk.init(**_options(config, _given, _gate))
         except Exception:
@@ -104,16 +113,23 @@ def init_sentry() -> bool:
             _given, _refused = _sorted_out(config)
             sentry_sdk.init(**_options(config, _given, _gate))
         _started_with = config
-        # After the SDK has registered what closes it: so that it runs before.
-        _tell_held_back_at_exit()
+        _silence_the_sdk()
+        ending.finish(_tell_held_back)
+        ending.flush_on_sigterm(_tell_held_back)
     return status().enabled
+
+
+def _silence_the_sdk() -> None:
+    # Without the debug option the SDK throws its own lines away, but only after it has made a record of each.
+    debug = bool(sentry_sdk.get_client().options.get("debug"))
+    logging.getLogger("sentry_sdk.errors").setLevel(logging.DEBUG if debug else logging.CRITICAL + 1)
 
 
 def _sorted_out(config: conf.Config) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the options of SENTRY_OPTIONS that the SDK takes, and by name the class of the error for each other."""
     accepted: dict[str, Any] = {}
     refused: dict[str, str] = {}
-    for name, value in config.SENTRY_OPTIONS.items():
+    for name, value in {**config.SENTRY_OPTIONS, **_captured_by}.items():
         try:
             sentry_sdk.Client(**_options(config, {**accepted, name: value}, Gate(config)))
         except Exception as error:
@@ -151,15 +167,15 @@ def _options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> dict[
 
 
 def _hooks(given: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
-    hooks: dict[str, Callable[[Any, Any], Any]] = {
-        "before_send": gate.event,
-        "before_send_transaction": gate.transaction,
-        "before_send_log": gate.telemetry,
-        "before_send_metric": gate.telemetry,
+    hooks = {
+        "before_send": _after(given, "before_send", gate.event),
+        "before_send_transaction": _after(given, "before_send_transaction", gate.transaction),
+        "before_send_log": _after(given, "before_send_log", gate.telemetry),
+        "before_send_metric": _after(given, "before_send_metric", gate.telemetry),
     }
     if is_streaming(given):
-        hooks["before_send_span"] = gate.telemetry
-    return {name: _after(given, name, ours) for name, ours in hooks.items()}
+        hooks["before_send_span"] = _blanked(_after(given, "before_send_span", gate.telemetry))
+    return hooks
 
 
 def _disabled(given: Mapping[str, Any]) -> list[Any]:
@@ -202,8 +218,8 @@ def _sampler(config: conf.Config, given: Mapping[str, Any]) -> Callable[[dict[st
     return sampler
 
 
-def _after(given: Mapping[str, Any], name: str, ours: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return a hook of the SDK that runs the project's first, and drops what that could not look at."""
+def _after(given: Mapping[str, Any], name: str, ours: Hook) -> Hook:
+    """Return a hook of the SDK that runs the project's first. The SDK drops what it fails on, and counts it."""
     theirs = _callable(given, name)
 
     def before_send(item: Any, hint: Any) -> Any:
@@ -211,10 +227,25 @@ def _after(given: Mapping[str, Any], name: str, ours: Callable[[Any, Any], Any])
             item = item if theirs is None else theirs(item, hint)
         except Exception as error:
             faults.record(f"The {name} of SENTRY_OPTIONS", error)
-            return None
-        return None if item is None else ours(item, hint)
+            raise
+        try:
+            return None if item is None else ours(item, hint)
+        except Exception as error:
+            faults.record(f"Scrubbing in {name}", error)
+            raise
 
     return before_send
+
+
+def _blanked(hook: Hook) -> Hook:
+    """The SDK sends a span as it was where its hook fails or returns nothing."""
+
+    def before_send_span(span: Any, hint: Any) -> Any:
+        with suppress(Exception):
+            return hook(span, hint) or _BLANK
+        return _BLANK
+
+    return before_send_span
 
 
 def _callable(given: Mapping[str, Any], name: str) -> Callable[..., Any] | None:
@@ -226,22 +257,45 @@ def _callable(given: Mapping[str, Any], name: str) -> Callable[..., Any] | None:
 
 @contextmanager
 def captured(transport: Transport, traces_sample_rate: float) -> Iterator[None]:
-    """Send everything the block reports and traces to `transport`, and put the client back after."""
-    scope, config = sentry_sdk.get_global_scope(), conf.get()
-    before = scope.client
-    given = {**_given, "transport": transport, "traces_sample_rate": traces_sample_rate}
-    scope.set_client(sentry_sdk.Client(**_options(config, given, Gate(config))))
+    """Send everything the block reports and traces to `transport`, also when the setting changes, and put the client back after."""
+    before = sentry_sdk.get_global_scope().client, _gate, _given, _refused, _started_with, _captured_by
+    _install(None, None, {}, {}, None, _capturing(transport, traces_sample_rate))
     try:
-        with sentry_sdk.isolation_scope() as isolated:
-            isolated.clear()
+        with sentry_sdk.isolation_scope() as scope:
+            scope.clear()
+            init_sentry()
             yield
     finally:
-        scope.set_client(before)
+        # Its threads end.
+        sentry_sdk.get_client().close()
+        _install(*before)
 
 
-@cache
-def _tell_held_back_at_exit() -> None:
-    atexit.register(_tell_held_back)
+def _capturing(transport: Transport, traces_sample_rate: float) -> dict[str, Any]:
+    return {
+        "transport": transport,
+        "traces_sample_rate": traces_sample_rate,
+        # They would patch the libraries of the process, for good.
+        "default_integrations": False,
+        "auto_enabling_integrations": False,
+    }
+
+
+def _install(
+    client: Any, gate: Gate | None, given: Any, refused: Any, started_with: conf.Config | None, captured_by: Any
+) -> None:
+    global _gate, _given, _refused, _started_with, _captured_by
+    sentry_sdk.get_global_scope().set_client(client)
+    _gate, _given, _refused, _started_with, _captured_by = gate, given, refused, started_with, captured_by
+
+
+@faults.guarded
+def _start_over_in_child() -> None:
+    if _gate is not None:
+        _gate.start_over()
+
+
+os.register_at_fork(after_in_child=_start_over_in_child)
 
 
 @faults.guarded

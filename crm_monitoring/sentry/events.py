@@ -11,6 +11,7 @@ import sentry_sdk
 
 from crm_monitoring import conf, context
 from crm_monitoring.faults import guarded
+from crm_monitoring.rendering import cut, text
 from crm_monitoring.sentry.reports import About, report
 
 _LEVELS = {
@@ -70,7 +71,7 @@ def capture_exception(
     error = exc or sys.exc_info()[1]
     if error is None:
         return None
-    return report(error, About(level=level, extra=dict(extra or {}), tags=dict(tags or {})))
+    return report(error, About(level=_SENTRY_LEVELS.get(level, level), extra=dict(extra or {}), tags=dict(tags or {})))
 
 
 @guarded
@@ -86,7 +87,8 @@ def capture_message(
     Returns:
         The event's id, 32 hexadecimal digits, or None where nothing is sent.
     """
-    return sentry_sdk.capture_message(message, cast(Any, level), extras=dict(extra or {}), tags=dict(tags or {}))
+    severity: Any = _SENTRY_LEVELS.get(level, level)
+    return sentry_sdk.capture_message(message, severity, extras=dict(extra or {}), tags=dict(tags or {}))
 
 
 @guarded
@@ -146,9 +148,9 @@ def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mu
     if sentry_sdk.get_client().transport is None or severity < logging.INFO:
         return line
     fields = {name: value for name, value in line.items() if name not in _NOT_FIELDS}
-    if config.SENTRY_LOGS and config.BACKEND == "sentry":
+    if config.SENTRY_LOGS and config.BACKEND == "sentry" and not _is_of(line["logger"], ("sentry_sdk",)):
         _send_log(line, fields)
-    if not _is_unreported(line["logger"]):
+    if not _is_of(line["logger"], _UNREPORTED):
         if severity >= _LEVELS[config.SENTRY_EVENT_LEVEL.lower()]:
             _report_line(line, fields)
         sentry_sdk.add_breadcrumb(
@@ -159,16 +161,20 @@ def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mu
 
 def _send_log(line: MutableMapping[str, Any], fields: dict[str, Any]) -> None:
     send = getattr(sentry_sdk.logger, _level(line))
-    about = {
-        name: value if isinstance(value, str | int | float | bool) else str(value) for name, value in fields.items()
-    }
-    if line.get("exc_info") is not None:
-        about["exception"] = f"{type(line['exc_info']).__name__}: {line['exc_info']}"
+    about = {name: _attribute(value) for name, value in fields.items()}
+    error = line.get("exc_info")
+    if error is not None:
+        about["exception"] = f"{type(error).__name__}: {text(error)}"
     send(str(line["event"]), attributes={"logger.name": line["logger"], **about})
 
 
-def _is_unreported(logger_name: str) -> bool:
-    return logger_name.startswith(_UNREPORTED)
+def _attribute(value: Any) -> str | int | float | bool:
+    # By its type alone: to ask a lazy object for its class evaluates it.
+    return value if type(value) in (bool, int, float) else cut(text(value), conf.get().LOG_MAX_STRING)
+
+
+def _is_of(logger_name: str, names: tuple[str, ...]) -> bool:
+    return any(logger_name == name or logger_name.startswith(f"{name}.") for name in names)
 
 
 def _report_line(line: MutableMapping[str, Any], fields: dict[str, Any]) -> None:

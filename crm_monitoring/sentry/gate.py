@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from crm_monitoring import conf, context, faults
 from crm_monitoring.privacy import scrub, scrubber
 from crm_monitoring.quota import QuotaGuard, fingerprint_of
-from crm_monitoring.sentry.reports import event_of, is_held, mark
+from crm_monitoring.sentry.reports import event_of, is_held, is_ignored, mark
 
 HELD_BACK = "events_held_back"
 _OWN_USER_FIELDS = ("id", "email", "username", "ip_address")
+_UNWANTED_ATTRIBUTES = frozenset(("process.command_args",))
+
+# What no view of a trace shows, and every span repeats.
+_UNWANTED_SPAN_FIELDS = frozenset(("same_process_as_parent",))
+_UNWANTED_SPAN_DATA = frozenset(("thread.id", "thread.name"))
+_COLUMNS = re.compile(r"SELECT (?:DISTINCT )?[\w\"`.]++(?:, [\w\"`.]++){3,}+ FROM ")
 
 
 class Gate:
@@ -24,13 +31,12 @@ class Gate:
         if event.get("type") == "check_in":
             return scrub(event)
         error = _error_of(hint)
-        if error is not None and _has_event(error, event["event_id"]):
-            return None
-        if not self._is_within_quota(event):
-            return None
         if error is not None:
+            if is_ignored(error) or _has_event(error, event["event_id"]):
+                return None
+            # One that is held back too: reported again, it is counted once.
             mark(error, event["event_id"])
-        return _with_release(_scrub_event(event))
+        return _with_release(_scrub_event(event)) if self._is_within_quota(event) else None
 
     def _is_within_quota(self, event: Any) -> bool:
         if event.get("logger") == HELD_BACK:
@@ -44,25 +50,24 @@ class Gate:
         return True
 
     def transaction(self, event: Any, hint: Any) -> Any:
-        """Let a transaction out, without the context its templates were rendered with."""
-        for span in event.get("spans") or ():
-            if span.get("op") == "template.render":
-                (span.get("data") or {}).pop("context", None)
+        """Let a transaction out: light, and without the context its templates were rendered with."""
+        event["spans"] = [_light(span) for span in event.get("spans") or ()]
         return _with_release(_scrub_event(event))
 
     def telemetry(self, item: Any, hint: Any) -> Any:
         """Let a log line, a metric or a streamed span out."""
         attributes = item.get("attributes") or {}
-        attributes.pop("process.command_args", None)
-        return {
-            **item,
-            **scrub({name: item[name] for name in ("name", "body") if name in item}, context.current()),
-            "attributes": scrub(attributes, context.current()),
-        }
+        wanted = {name: value for name, value in attributes.items() if name not in _UNWANTED_ATTRIBUTES}
+        texts = {name: item[name] for name in ("name", "body") if name in item}
+        return {**item, **scrub({**texts, "attributes": wanted}, context.current())}
 
     def held_back(self) -> dict[str, int]:
         """Return how many events are held back and not told of yet, by what they are about."""
         return self._quota.held()
+
+    def start_over(self) -> None:
+        """Forget what was counted: in a forked child it is the parent's to tell."""
+        self._quota.start_over()
 
 
 def _error_of(hint: Any) -> BaseException | None:
@@ -75,6 +80,15 @@ def _has_event(error: BaseException, event_id: str) -> bool:
     return (event_of(error) or event_id) != event_id or is_held(error, event_id)
 
 
+def _light(span: dict[str, Any]) -> dict[str, Any]:
+    light = {name: value for name, value in span.items() if name not in _UNWANTED_SPAN_FIELDS}
+    unwanted = _UNWANTED_SPAN_DATA | {"context"} if span.get("op") == "template.render" else _UNWANTED_SPAN_DATA
+    light["data"] = {name: value for name, value in (span.get("data") or {}).items() if name not in unwanted}
+    if span.get("op") == "db":
+        light["description"] = _COLUMNS.sub("SELECT ... FROM ", span.get("description") or "")
+    return light
+
+
 def _scrub_event(event: Any) -> Any:
     running = context.current()
     user = event.pop("user", None)
@@ -82,11 +96,21 @@ def _scrub_event(event: Any) -> Any:
     if user:
         # What the project has said of its user it wants to see.
         clean["user"] = {**scrub(user, running), **{name: user[name] for name in _OWN_USER_FIELDS if name in user}}
-    request = clean.get("request")
-    if request:
-        request["url"] = scrubber().url(request.get("url") or "")
-        if isinstance(request.get("query_string"), str):
-            request["query_string"] = scrubber().query(request["query_string"])
+    if clean.get("request"):
+        clean["request"] = _scrub_request(clean["request"])
+    return clean
+
+
+def _scrub_request(request: dict[str, Any]) -> dict[str, Any]:
+    clean, known = dict(request), scrubber()
+    clean["url"] = known.url(clean.get("url") or "")
+    if isinstance(clean.get("query_string"), str):
+        clean["query_string"] = known.query(clean["query_string"])
+    if isinstance(clean.get("headers"), dict):
+        # The page before may have had a secret in its path.
+        clean["headers"] = {
+            name: known.url(value) if name.lower() == "referer" else value for name, value in clean["headers"].items()
+        }
     return clean
 
 

@@ -19,7 +19,7 @@ import sentry_sdk
 from sentry_sdk.scope import use_isolation_scope, use_scope
 from sentry_sdk.utils import event_from_exception
 
-from crm_monitoring import conf, context
+from crm_monitoring import conf, context, faults
 from crm_monitoring.context import RequestContext
 
 MAX_HELD = 20
@@ -56,6 +56,8 @@ class Report:
         self._mechanism = {"type": about.mechanism, "handled": True}
         self._lines: list[str] = []
         self._fields: dict[str, Any] = {}
+        self._extra: dict[str, Any] = {}
+        self._tags: dict[str, Any] = {}
         self.add(error, about)
 
     def add(self, error: BaseException, about: About) -> None:
@@ -68,8 +70,8 @@ class Report:
             self._mechanism = {"type": about.mechanism, "handled": False}
         self._event["level"] = max(self._event["level"], about.level, key=_severity)
         self._event.setdefault("logger", about.logger)
-        self._event.setdefault("extra", {}).update(about.extra)
-        self._event.setdefault("tags", {}).update(about.tags)
+        self._extra.update(about.extra)
+        self._tags.update(about.tags)
         self._fields.update(about.fields)
         if about.line is not None:
             self._lines.append(about.line)
@@ -89,7 +91,8 @@ class Report:
             event.update(cast(Any, {name: value for name, value in self._event.items() if value}))
             if self._lines:
                 event.setdefault("contexts", {})["log"] = {"events": self._lines, **self._fields}
-            return sentry_sdk.capture_event(event, hint=hint)
+            # What is said of this failure counts more than what is said of all.
+            return sentry_sdk.capture_event(event, hint=hint, extras=self._extra, tags=self._tags)
 
 
 def report(error: BaseException, about: About) -> str | None:
@@ -101,35 +104,46 @@ def report(error: BaseException, about: About) -> str | None:
     """
     if sentry_sdk.get_client().transport is None or is_ignored(error):
         return None
+    sent = event_of(error)
+    if sent is not None:
+        return sent
     running = context.current()
     if running is None or running.concluded:
-        return event_of(error) or Report(error, about).send()
+        return Report(error, about).send()
     send_overdue(running)
-    return _held(running, error, about).event_id
+    return _hold(running, error, about)
 
 
-def _held(running: RequestContext, error: BaseException, about: About) -> Report:
+def _hold(running: RequestContext, error: BaseException, about: About) -> str:
     for known in running.reports:
         if known.is_of(error):
             known.add(error, about)
-            return known
+            return known.event_id
     if len(running.reports) >= MAX_HELD:
-        running.reports.pop(0).send()
+        _send_first(running)
     new = Report(error, about)
     running.reports.append(new)
-    return new
+    if running.concluded:
+        # Meanwhile, by another thread, which may have missed this one.
+        send_held(running)
+    return new.event_id
 
 
 def send_overdue(running: RequestContext) -> None:
     """Send what has been held for long: a stream may run for hours."""
     while running.reports and monotonic() - running.reports[0].since > MAX_HELD_SECONDS:
-        running.reports.pop(0).send()
+        _send_first(running)
 
 
 def send_held(running: RequestContext) -> None:
     """Send every failure of the request, each once."""
     while running.reports:
-        running.reports.pop(0).send()
+        _send_first(running)
+
+
+@faults.guarded
+def _send_first(running: RequestContext) -> None:
+    running.reports.pop(0).send()
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
@@ -156,17 +170,26 @@ def is_held(error: BaseException, event_id: str) -> bool:
 def event_of(error: BaseException) -> str | None:
     """Return the id of the event that the same failure has made already, lately."""
     for one in chain_of(error):
-        event_id, moment = vars(one).get(_MARK, (None, 0.0))
-        if event_id is not None and monotonic() - moment < _SAME_FAILURE_SECONDS:
-            return str(event_id)
+        event_id, moment = _mark_of(one)
+        if monotonic() - moment < _SAME_FAILURE_SECONDS:
+            return event_id
     return None
+
+
+def _mark_of(error: BaseException) -> tuple[str | None, float]:
+    # By BaseException's own methods: a class may answer for any attribute, or let none be set.
+    try:
+        mark: tuple[str, float] = BaseException.__getattribute__(error, _MARK)
+    except AttributeError:
+        return None, 0.0
+    return mark
 
 
 def mark(error: BaseException, event_id: str) -> None:
     """Remember on the exceptions themselves which event they have made."""
     # Nowhere else: a list of them would keep their frames alive, and few exceptions take weak references.
     for one in chain_of(error):
-        vars(one)[_MARK] = (event_id, monotonic())
+        BaseException.__setattr__(one, _MARK, (event_id, monotonic()))
 
 
 def is_ignored(error: BaseException) -> bool:

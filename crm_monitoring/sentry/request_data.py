@@ -110,7 +110,7 @@ def _add_breadcrumbs(event: Any, request: HttpRequest, running: RequestContext |
     crumbs = event.get("breadcrumbs")
     if not isinstance(crumbs, dict) or not isinstance(crumbs.get("values"), list):
         return
-    own = [_request_crumb(request, running), *map(_query_crumb, running.recent_queries)]
+    own = [_request_crumb(request, running), *_earlier_queries(running), *map(_query_crumb, running.recent_queries)]
     crumbs["values"] = sorted([*own, *crumbs["values"]], key=lambda crumb: crumb["timestamp"])
 
 
@@ -127,6 +127,21 @@ def _request_crumb(request: HttpRequest, running: RequestContext) -> dict[str, A
             "client_ip": client_ip(request),
         },
     }
+
+
+def _earlier_queries(running: RequestContext) -> Iterator[dict[str, Any]]:
+    shown = list(running.recent_queries)
+    count = running.db_queries - len(shown)
+    if count > 0:
+        duration_ms = max(0.0, running.db_ms - sum(query.duration_ms for query in shown))
+        plural = "y" if count == 1 else "ies"
+        yield {
+            "timestamp": datetime.fromtimestamp(shown[0].started, UTC),
+            "type": "query",
+            "category": "query",
+            "level": "info",
+            "message": f"{count} earlier quer{plural}, {duration_ms:.1f} ms",
+        }
 
 
 def _query_crumb(query: Query) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 import orjson
 import sentry_sdk
 from sentry_sdk.envelope import Envelope, Item
+from sentry_sdk.sessions import SessionFlusher
 from sentry_sdk.transport import HttpTransport, Transport
 
 from crm_monitoring import faults
@@ -22,6 +24,25 @@ DELIVERY_FAILED = "sentry_delivery_"
 _URGENT = frozenset(("event", "check_in", "feedback"))
 
 
+_MEANT = frozenset(("before_send", "event_processor", "sample_rate"))
+_LEAST_FLUSH_SECONDS = 0.01
+
+# Only the queues hold on to an item: what is sent leaves the set by itself.
+_waiting: WeakSet[Item] = WeakSet()
+
+
+def lose_waiting() -> None:
+    """Count what waits still as lost: the process ends."""
+    for item in list(_waiting):
+        faults.lose(f"sentry_{item.data_category}_shutdown", _count(item))
+    _waiting.clear()
+
+
+def _count(item: Item) -> int:
+    """Return how many items of its kind one of the protocol's holds."""
+    return int(item.headers.get("item_count", 1))
+
+
 class CountingTransport(HttpTransport):
     """The SDK's transport, which also counts what it had to give up: items by category, deliveries by what the server said."""
 
@@ -29,9 +50,11 @@ class CountingTransport(HttpTransport):
         self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
     ) -> None:
         """Count a loss by category and reason, except of what was not meant to be sent."""
-        category = item.data_category if item is not None else data_category
-        if reason != "sample_rate":
-            faults.lose(f"sentry_{category}_{reason}", 1 if item is not None else quantity)
+        if item is not None:
+            _waiting.discard(item)
+            data_category, quantity = item.data_category, _count(item)
+        if reason not in _MEANT:
+            faults.lose(f"sentry_{data_category}_{reason}", quantity)
         super().record_lost_event(reason, data_category, item, quantity=quantity)
 
     def on_dropped_event(self, _reason: str) -> None:
@@ -40,6 +63,7 @@ class CountingTransport(HttpTransport):
 
     def capture_envelope(self, envelope: Envelope) -> None:
         """Queue the envelope. The thread that sends starts here: outside of the running request, whose trace it would go on with."""
+        _waiting.update(item for item in envelope.items if item.type != "client_report")
         Context().run(super().capture_envelope, envelope)
 
     def start_over(self) -> None:
@@ -75,7 +99,7 @@ class OrderedTransport(Transport):
         """Wait until everything is sent, the errors first, at most `timeout` seconds."""
         deadline = monotonic() + timeout
         self._errors.flush(timeout, callback)
-        self._rest.flush(max(0.0, deadline - monotonic()), callback)
+        self._rest.flush(max(_LEAST_FLUSH_SECONDS, deadline - monotonic()), callback)
 
     def kill(self) -> None:
         """Stop both senders."""
@@ -127,10 +151,13 @@ class MemoryTransport(Transport):
 
 @faults.guarded
 def _start_over_in_child() -> None:
-    # What the parent has queued is the parent's to send, over the parent's connection. The SDK's child would send it again.
-    transport = sentry_sdk.get_client().transport
-    if isinstance(transport, OrderedTransport):
-        transport.start_over()
+    # What the parent has queued is the parent's to send, over the parent's connection. The SDK's child would send it again,
+    # and the sessions that wait for the end of their minute.
+    _waiting.clear()
+    client: Any = sentry_sdk.get_client()
+    if isinstance(client.transport, OrderedTransport):
+        client.transport.start_over()
+        client.session_flusher = SessionFlusher(client.session_flusher.capture_func)
 
 
 os.register_at_fork(after_in_child=_start_over_in_child)
