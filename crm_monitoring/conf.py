@@ -398,7 +398,7 @@ class Config:
         unusable=0,
     )
     SLOW_OPERATION_MS: float = key(
-        1000, _number, "An operation that takes longer is logged as slow_operation_detected."
+        1000, _number, "An operation that takes longer is logged as slow_operation_detected. 0: never."
     )
     HOOKS: tuple[str, ...] = key(
         (), _names, "Dotted paths of callables that get every RequestRecord and OperationRecord."

@@ -211,7 +211,7 @@ class _Run:
             operation=self.monitor.operation,
             started=self._started,
             duration_ms=self._spent_ms,
-            slow=self._spent_ms > threshold_ms,
+            slow=0 < threshold_ms < self._spent_ms,
             request_id=request.request_id if request else None,
             trace_id=request.trace_id if request else None,
             error=error,
