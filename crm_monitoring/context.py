@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.utils.functional import LazyObject
 
+from crm_monitoring.names import resolved
+from crm_monitoring.privacy import UrlSecrets
 from crm_monitoring.records import UNROUTED
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.urls import ResolverMatch
 
     from crm_monitoring.sentry.reports import Report
     from crm_monitoring.sentry.tracing import RequestTrace
@@ -35,7 +38,6 @@ class RequestContext:
 
     Attributes:
         route: The matched pattern, None until Django has resolved the URL.
-        url_secrets: Those of the route's captured parameters that are secrets.
         unmonitored: The view asked not to be measured, or the path is on the list.
         trace: The request's place in Sentry, None where there is none.
         error: What the request failed with, once it has.
@@ -49,6 +51,7 @@ class RequestContext:
     """
 
     __slots__ = (
+        "_url_secrets",
         "bytes_on_leave",
         "concluded",
         "db_ms",
@@ -73,7 +76,6 @@ class RequestContext:
         "status_on_leave",
         "trace",
         "unmonitored",
-        "url_secrets",
     )
 
     def __init__(self, request: HttpRequest, request_id: str, method: str) -> None:
@@ -83,7 +85,7 @@ class RequestContext:
         self.started = time()
         self.started_clock = perf_counter()
         self.route: str | None = None
-        self.url_secrets: dict[str, Any] = {}
+        self._url_secrets: tuple[ResolverMatch | None, UrlSecrets] | None = None
         self.unmonitored = False
         self.trace: RequestTrace | None = None
         self.error: BaseException | None = None
@@ -118,6 +120,14 @@ class RequestContext:
         """The user's primary key as text, if something else has read the user."""
         return evaluated_user_id(self.request)
 
+    @property
+    def url_secrets(self) -> UrlSecrets:
+        """What is secret in the URL: asked for when something leaves, and made once for each view that Django has found."""
+        match = self.request.resolver_match
+        if self._url_secrets is None or self._url_secrets[0] is not match:
+            self._url_secrets = match, url_secrets_of(self.request)
+        return self._url_secrets[1]
+
     def elapsed_ms(self) -> float:
         """Return the milliseconds since the request began."""
         return (perf_counter() - self.started_clock) * 1000
@@ -127,6 +137,12 @@ _current: ContextVar[RequestContext | None] = ContextVar("crm_monitoring_request
 
 current = _current.get
 use = _current.set
+
+
+def url_secrets_of(request: HttpRequest) -> UrlSecrets:
+    """Return what is secret in the request's URL. A middleware may log or answer before Django has looked for the view."""
+    match = request.resolver_match or resolved(request)
+    return UrlSecrets(request.path, match.kwargs if match is not None else {})
 
 
 def evaluated_user(request: HttpRequest) -> Any | None:

@@ -35,13 +35,15 @@ reraise = False
 """Tests set it, so that what production swallows does not pass unseen."""
 
 
-def _new_lock() -> None:
-    # Another thread may have held it when the process forked.
+def _start_over_in_child() -> None:
+    # Another thread may have held the lock when the process forked; and what the parent has lost is the parent's to tell.
     global _lock
     _lock = threading.RLock()
+    _losses.clear()
+    _lost_at.clear()
 
 
-os.register_at_fork(after_in_child=_new_lock)
+os.register_at_fork(after_in_child=_start_over_in_child)
 
 
 def record(where: str, error: Exception) -> None:

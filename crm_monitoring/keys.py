@@ -50,6 +50,11 @@ _ASKS = frozenset(("can", "has", "is", "max", "min", "must", "nb", "needs", "req
 _TOKENS_OF_A_MODEL = frozenset(("cached", "completion", "input", "output", "prompt", "reasoning"))
 _TRACE_IDS = frozenset(("eventid", "parentspanid", "segmentid", "spanid", "traceid"))
 
+_URLS = frozenset(("location", "path", "referer", "referrer", "uri", "url"))
+_NOT_URLS = frozenset(("code", "file", "sys"))
+_QUERIES = frozenset(("httpquery", "querystring", "urlquery"))
+_SOURCES = frozenset(("contextline", "postcontext", "precontext"))
+
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W\d_]+")
 _LETTERS_OF_A_SUFFIX = 5
@@ -65,6 +70,9 @@ class Kind(Enum):
     ORDINARY = auto()
     SENSITIVE = auto()
     TRACE_ID = auto()
+    URL = auto()
+    QUERY = auto()
+    SOURCE = auto()
 
 
 def words(key: str) -> list[str]:
@@ -116,7 +124,8 @@ class Keys:
         name = "".join(parts)
         if name in _TRACE_IDS:
             return Kind.TRACE_ID, False
-        return Kind.SENSITIVE if self._names_secret(parts, name) else Kind.ORDINARY, name in self._url_names
+        kind = Kind.SENSITIVE if self._names_secret(parts, name) else _harmless(parts, name)
+        return kind, name in self._url_names
 
     def _names_secret(self, parts: Sequence[str], name: str) -> bool:
         return not _tells_about(parts) and (
@@ -129,6 +138,15 @@ class Keys:
         for length in range(1, self._longest + 1):
             for start in range(len(parts) - length + 1):
                 yield "".join(parts[start : start + length])
+
+
+def _harmless(parts: Sequence[str], name: str) -> Kind:
+    if name in _QUERIES:
+        return Kind.QUERY
+    if name in _SOURCES:
+        return Kind.SOURCE
+    is_url = bool(parts) and not _URLS.isdisjoint((parts[0], parts[-1])) and parts[0] not in _NOT_URLS
+    return Kind.URL if is_url else Kind.ORDINARY
 
 
 def _tells_about(parts: Sequence[str]) -> bool:

@@ -15,7 +15,6 @@ from crm_monitoring.clients import client_ip
 from crm_monitoring.context import RequestContext
 from crm_monitoring.logs import get_logger
 from crm_monitoring.names import method_of, route_of
-from crm_monitoring.privacy import url_secrets
 from crm_monitoring.queries import tell_n_plus_one
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST, UNROUTED, RequestRecord
 from crm_monitoring.request_ids import request_id_of
@@ -66,8 +65,6 @@ def _is_unmonitored_path(path: str) -> bool:
 def enter_view(running: RequestContext, view: Any) -> None:
     """Name the request after the route that Django found for it."""
     running.route = route_of(running.request.resolver_match)
-    match = running.request.resolver_match
-    running.url_secrets = url_secrets(match.kwargs) if match is not None else {}
     running.unmonitored = running.unmonitored or is_unmonitored(view)
     if running.trace is not None:
         running.trace.name(running.endpoint)
@@ -131,7 +128,7 @@ def _record(running: RequestContext, status: int, response_bytes: int | None) ->
         request_id=running.request_id,
         method=running.method,
         route=UNROUTED if running.route is None else running.route,
-        path=request.path,
+        path=running.url_secrets.path,
         status=status,
         started=running.started,
         duration_ms=running.elapsed_ms(),

@@ -16,6 +16,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache, partial, wraps
 from typing import Any, cast
@@ -59,6 +60,15 @@ _STACK_FRAMES = 30
 _OUR_FRAMES = 3
 _CUT_EVENT = 256
 _LEVEL_NAMES = {"exception": "error", "warn": "warning", "fatal": "critical", "notset": "debug"}
+
+
+# An async call logs in a thread, which does not know what its caller handles.
+_handled: ContextVar[BaseException | None] = ContextVar("crm_monitoring_handled", default=None)
+
+
+def handled_error() -> BaseException | None:
+    """Return the exception that is being handled where the current line was logged."""
+    return sys.exc_info()[1] or _handled.get()
 
 
 class BoundLogger(structlog.stdlib.BoundLogger):
@@ -137,7 +147,11 @@ class BoundLogger(structlog.stdlib.BoundLogger):
     async def _alog(self, level: int, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         if self._logger.isEnabledFor(level):
             _resolve(fields)
-            await asyncio.to_thread(self._log, level, method, event, args, fields)
+            token = _handled.set(sys.exc_info()[1])
+            try:
+                await asyncio.to_thread(self._log, level, method, event, args, fields)
+            finally:
+                _handled.reset(token)
 
     def _log(self, level: int, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         if not self._logger.isEnabledFor(level):
@@ -367,7 +381,7 @@ def _line_from(record: logging.LogRecord) -> Event:
     level = str(record.levelname).lower()
     line = complete(record, level, line)
     line["timestamp"] = _iso(datetime.fromtimestamp(record.created, UTC))
-    for processor in (add_request, scrub_line, *_observers):
+    for processor in (add_request, scrub_line, *_observers, *_guests):
         line = processor(record, level, line)
     return cast(Event, line)
 
@@ -422,6 +436,7 @@ class Formatter(logging.Formatter):
 
 _processors: list[Any] = []
 _observers: tuple[Processor, ...] = ()
+_guests: tuple[Processor, ...] = ()
 _standard_output = StandardOutput()
 _queued_output = QueuedOutput(_standard_output)
 # What gives the host its logging back as it was, last step first.
@@ -439,7 +454,7 @@ def init_structured_logging(*observers: Processor) -> None:
     if observers:
         _observers = tuple(_guarded(observer) for observer in observers)
     # The list itself stays: loggers that are cached hold on to it.
-    _processors[:] = [complete, add_request, scrub_line, *_observers, write]
+    _processors[:] = [complete, add_request, scrub_line, *_observers, *_guests, write]
     structlog.configure(
         processors=_processors,
         wrapper_class=BoundLogger,
@@ -455,14 +470,15 @@ def init_structured_logging(*observers: Processor) -> None:
 
 @contextmanager
 def observed(observer: Processor) -> Iterator[None]:
-    """Let `observer` see every line of the block, whether loggers are cached or not."""
-    global _observers
-    before = _observers
-    init_structured_logging(*before, observer)
+    """Let `observer` see every line of the block, whether loggers are cached or not, and the setting changes or not."""
+    global _guests
+    before = _guests
+    _guests = (*before, _guarded(observer))
+    init_structured_logging()
     try:
         yield
     finally:
-        _observers = before
+        _guests = before
         init_structured_logging()
 
 

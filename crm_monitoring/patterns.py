@@ -96,6 +96,7 @@ def without_numbers(text: str) -> str:
 
 # -- credentials that can be told by their form ----------------------------------------------------------------------------
 
+_DIGITS_IN_PAIRS = re.compile(r"0[1-9][ .-][0-9]{2}[ .-]")
 _START = r"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{2}))"
 _REST_OF_LINE = (
     r"(?:[^\n]*?(?=\)(?: already exists| is not present| is still referenced| conflicts with| »|\.?\s*$))|[^\n]*)"
@@ -202,6 +203,21 @@ RULES = (
         FILTERED,
     ),
     Rule("token", _may_hold_token, _TOKEN, FILTERED),
+    Rule(
+        "phone",
+        lambda text: "+" in text or ("0" in text and _DIGITS_IN_PAIRS.search(text) is not None),
+        # With its country's number, or as France writes them: in pairs.
+        re.compile(
+            r"(?<![\w+.-])(?:\+[1-9](?:[ .()/-]{0,2}\d){7,14}|0[1-9](?:([ .-])\d\d)(?:\1\d\d){3})(?![\w-])", re.ASCII
+        ),
+        FILTERED,
+    ),
+    Rule(
+        "url_path",
+        lambda text: "://" in text,
+        re.compile(r"""(?<=://)[^\s?#"'<>]++"""),
+        lambda match: without_random(match[0]),
+    ),
 )
 
 EMAIL = Rule(
@@ -308,18 +324,35 @@ def _closed(text: str, start: int) -> int:
     return len(text)
 
 
+# -- source code ------------------------------------------------------------------------------------------------------------
+
+_LITERAL = re.compile(
+    r"""(?<![\w-])(?P<key>[\w-]++)["']?+\]?+[ \t]{0,8}+(?::[ \t]{0,8}+[\w.\[\], |]{1,64}+=(?!=)|={1,2}|:)[ \t]{0,8}+"""
+    r"""[bBrRuUfF]{0,2}+(?P<quote>["'])(?P<value>(?:(?!(?P=quote))[^\\\n]|\\.)++)"""
+)
+
+
+def literals(text: str, is_sensitive: Callable[[str], bool]) -> Iterator[Span]:
+    """Yield where in source code the literals stand that a sensitive name is given."""
+    for match in _LITERAL.finditer(text):
+        if is_sensitive(match["key"]):
+            yield match.span("value")
+
+
 # -- segments of a path ----------------------------------------------------------------------------------------------------
 
+_SEGMENT = re.compile(r"[^/?#]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LONG_HEX = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,}+(?![0-9A-Za-z])")
 _LONG_RUN = re.compile(r"[\w=-]{20,}+", re.ASCII)
 _CHUNK = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _LETTERS_OF_A_WORD = 3
+_SHORTEST_RANDOM = 20
 
 
 def looks_random(segment: str) -> bool:
     """Tell whether a segment of a path has a run that no one would write: 32 hex digits, or 20 signs in no order."""
-    if len(segment) < 20 or _UUID.fullmatch(segment):
+    if len(segment) < _SHORTEST_RANDOM or _UUID.fullmatch(segment):
         return False
     return _LONG_HEX.search(segment) is not None or any(map(_has_no_words, _LONG_RUN.findall(segment)))
 
@@ -327,4 +360,13 @@ def looks_random(segment: str) -> bool:
 def _has_no_words(run: str) -> bool:
     chunks = _CHUNK.findall(run)
     letters = sum(map(len, chunks))
-    return 20 <= letters < _LETTERS_OF_A_WORD * len(chunks)
+    return _SHORTEST_RANDOM <= letters < _LETTERS_OF_A_WORD * len(chunks)
+
+
+def without_random(path: str) -> str:
+    """Return a path or a URL with the segments replaced that look like a credential."""
+    return path if len(path) < _SHORTEST_RANDOM else _SEGMENT.sub(_without_random, path)
+
+
+def _without_random(match: re.Match[str]) -> str:
+    return FILTERED if looks_random(match[0]) else match[0]

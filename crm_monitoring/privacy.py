@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from django.conf import settings
 
@@ -14,6 +17,12 @@ from crm_monitoring.scrubbing import FILTERED, SENSITIVE_KEYS, Scrubber
 if TYPE_CHECKING:
     from crm_monitoring.context import RequestContext
 
+T = TypeVar("T")
+
+# "GET", "42" or "fr" mean something else wherever they stand outside of the path.
+_FEWEST_SIGNS = 6
+_WORD = re.compile(r"[A-Za-z][a-z_-]*")
+
 
 @cache
 def scrubber() -> Scrubber:
@@ -22,47 +31,60 @@ def scrubber() -> Scrubber:
         # The formatter serves gunicorn's and uvicorn's parent processes, too.
         return Scrubber(other=searchable)
     config = conf.get()
-    keys = config.SENSITIVE_KEYS if config.REPLACE_SENSITIVE_KEYS else (*SENSITIVE_KEYS, *config.SENSITIVE_KEYS)
-    return Scrubber(keys, emails=config.SCRUB_EMAILS, other=searchable)
+    if config.REPLACE_SENSITIVE_KEYS:
+        return Scrubber(config.SENSITIVE_KEYS, names=(), emails=config.SCRUB_EMAILS, other=searchable)
+    return Scrubber((*SENSITIVE_KEYS, *config.SENSITIVE_KEYS), emails=config.SCRUB_EMAILS, other=searchable)
 
 
-def scrub(value: Any, running: RequestContext | None = None) -> Any:
+class UrlSecrets:
     """
-    Return `value` without secrets, nor what the running request's URL holds of them.
+    What is secret in the URL of one request, where no key tells: a route like "login/<token>/" captures a token.
 
-    A route like "login/<token>/" captures a secret: wherever it stands, its parameter's name takes its place.
+    Wherever the path stands in a text, its safe form takes its place, and wherever a secret stands alone its parameter's name.
+
+    Attributes:
+        path: The path without secrets: "/login/{token}/".
     """
-    clean = scrubber().scrub(value)
-    secrets = running.url_secrets if running is not None else {}
-    return named(clean, secrets) if secrets else clean
+
+    __slots__ = ("_names", "_pattern", "path")
+
+    def __init__(self, path: str, captured: Mapping[str, Any]) -> None:
+        known = scrubber()
+        self.path = known.url(known.route(path, captured))
+        names = {} if self.path == path else {path: self.path, quote(path): self.path}
+        secrets = {name: str(value) for name, value in captured.items() if known.is_url_secret(name, value)}
+        for name, value in secrets.items():
+            if len(value) >= _FEWEST_SIGNS and (known.is_sensitive(name) or not _WORD.fullmatch(value)):
+                names |= {value: f"{{{name}}}", quote(value): f"{{{name}}}"}
+        longest_first = sorted(names, key=len, reverse=True)
+        self._names = names
+        self._pattern = re.compile("|".join(map(_standing_alone, longest_first))) if names else None
+
+    def __bool__(self) -> bool:
+        return self._pattern is not None
+
+    def replaced(self, text: str) -> str:
+        """Return `text` with the path and its secrets replaced."""
+        return text if self._pattern is None else self._pattern.sub(lambda match: self._names[match[0]], text)
+
+
+def _standing_alone(form: str) -> str:
+    return rf"(?<![^\W_]){re.escape(form)}(?![^\W_])" if form[0] != "/" else re.escape(form)
+
+
+def scrub(value: T, running: RequestContext | None = None) -> T:
+    """Return `value` without secrets, nor what the running request's URL holds of them."""
+    secrets = running.url_secrets if running is not None else None
+    return scrubber().scrub(value, secrets.replaced if secrets else None)
 
 
 def scrub_text(text: str, running: RequestContext | None = None) -> str:
     """Return `text` without secrets; "[Filtered]" for all of it where that cannot be told."""
     try:
-        return str(scrub(text, running))
+        return scrub(text, running)
     except Exception as error:
         faults.record("Scrubbing a text", error)
         return FILTERED
-
-
-def url_secrets(captured: dict[str, Any]) -> dict[str, Any]:
-    """Return those of a route's parameters whose values are secrets."""
-    if not captured:
-        return {}
-    known = scrubber()
-    return {name: value for name, value in captured.items() if known.route(str(value), {name: value}) != str(value)}
-
-
-def named(value: Any, secrets: dict[str, Any]) -> Any:
-    """Return `value` with the captured `secrets` replaced by their names, in every text of the tree."""
-    if isinstance(value, str):
-        return scrubber().route(value, secrets)
-    if isinstance(value, dict):
-        return {named(name, secrets): named(item, secrets) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [named(item, secrets) for item in value]
-    return value
 
 
 def reset() -> None:

@@ -24,6 +24,10 @@ from crm_monitoring.sentry.tracing import AnySpan, finish_query_span, start_quer
 _MAX_STATEMENTS = 1000
 _MAX_SQL = 4096
 _LIST = re.compile(r"%s(?:, ?%s)+")
+_ESCAPE = r"ESCAPE '\'"
+_LITERAL = re.compile(r"[bBeEnNxX]?'(?:[^']|'')*+(?:'|$)")
+_TO_LAST_QUOTE = re.compile(r"'.*'|'.*", re.DOTALL)
+_DOUBTFUL = ("\\", "--", "/*", "$$", "#")
 _SAVEPOINT = ("SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
 _NOT_OWN = (
     *(os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")),
@@ -70,10 +74,22 @@ def _text(sql: Any, wrapper_context: dict[str, Any]) -> str:
 
 
 def shape(sql: str) -> str:
-    """Return the statement, the same for lists of any length: "id IN (%s, ...)". Of a very long one, its two ends."""
+    """
+    Return the statement without the texts in it, the same for lists of any length: "id IN (%s, ...)".
+
+    Of a very long one, its two ends.
+    """
+    if "'" in sql:
+        sql = _without_literals(sql)
     if "%s, %s" in sql:
         sql = _LIST.sub("%s, ...", sql)
     return sql if len(sql) <= _MAX_SQL else f"{sql[: _MAX_SQL // 2]} ... {sql[-_MAX_SQL // 2 :]}"
+
+
+def _without_literals(sql: str) -> str:
+    sql = sql.replace(_ESCAPE, "ESCAPE ?")
+    # Where a quote may be none, only the first and the last are sure.
+    return (_TO_LAST_QUOTE if any(sign in sql for sign in _DOUBTFUL) else _LITERAL).sub("?", sql)
 
 
 def _composed(sql: Any, cursor: Any) -> str:

@@ -7,14 +7,24 @@ Pure Python: it knows neither Django nor Sentry. What has nothing to hide comes 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import date, time, timedelta
 from operator import is_
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from crm_monitoring.keys import MAX_CACHED_LETTERS, SENSITIVE_KEYS, SENSITIVE_NAMES, Keys, Kind
-from crm_monitoring.patterns import EMAIL, FILTERED, RULES, looks_random, may_hold_pair, pairs, spliced, without_numbers
+from crm_monitoring.patterns import (
+    EMAIL,
+    FILTERED,
+    RULES,
+    literals,
+    may_hold_pair,
+    pairs,
+    spliced,
+    without_numbers,
+    without_random,
+)
 
 __all__ = ["CUT", "FILTERED", "SENSITIVE_KEYS", "SENSITIVE_NAMES", "TOO_DEEP", "TOO_LARGE", "Scrubber"]
 
@@ -40,7 +50,6 @@ _MOMENT_OR_ID = re.compile(
 )
 _TRACE_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _NAME = re.compile(r"[\w.-]+")
-_SEGMENT = re.compile(r"[^/?#]+")
 
 
 class Scrubber:
@@ -73,14 +82,17 @@ class Scrubber:
         self._max_text = max_text
         self.ordinary_keys: set[str] = set()
         self.clean_texts: set[str] = set()
+        self.searches = {Kind.URL: self.url, Kind.QUERY: self.query, Kind.SOURCE: self.source}
 
     def is_sensitive(self, key: str) -> bool:
         """Tell whether the values of `key` are secrets."""
         return self.keys.kind(key) is Kind.SENSITIVE
 
-    def scrub(self, value: T) -> T:
+    def scrub(self, value: T, renamed: Callable[[str], str] | None = None) -> T:
         """
         Return `value` without its secrets: the same object where there are none, else a copy.
+
+        `renamed` is asked for each text before that is searched: it takes out what only its caller knows to be secret.
 
         Dicts, lists, tuples, sets, text and bytes are searched, whatever is in them; anything else stays as it is, unless
         its key is sensitive. Under a sensitive key only None, booleans, dates and empty text stay. Of two items in a list or
@@ -90,7 +102,7 @@ class Scrubber:
         Containers nested more than 32 deep, as in a cycle, become "[Filtered: too deep]", those past 100 000 items
         "[Filtered: too large]".
         """
-        result: T = _Walk(self).any(value, 0)
+        result: T = _Walk(self, renamed).any(value, 0)
         return result
 
     def text(self, text: str) -> str:
@@ -124,6 +136,21 @@ class Scrubber:
             text = spliced(text, pairs(text, self._is_sensitive_in_text))
         return without_numbers(text)
 
+    def source(self, text: str) -> str:
+        """
+        Return lines of source code without their secrets: what has the form of one, and literals of sensitive keys.
+
+        `password: str` and `login(password=password)` stay, since names are no secrets and people have to read the code.
+        """
+        result = self._source(text)
+        return text if result == text else self._source(result)
+
+    def _source(self, text: str) -> str:
+        for rule in self._rules:
+            if rule.may_apply(text):
+                text = rule.pattern.sub(rule.replacement, text)
+        return without_numbers(spliced(text, literals(text, self.is_sensitive)))
+
     def _is_sensitive_in_text(self, key: str, before: str) -> bool:
         return self.keys.is_sensitive_in_url(key) if before in ("?", "&") else self.is_sensitive(key)
 
@@ -144,12 +171,18 @@ class Scrubber:
         A segment looks like one if it holds a long run of random letters and digits. A UUID with its dashes does not.
         """
         path, sign, rest = url.partition("?")
-        result = self.text(_SEGMENT.sub(_segment, path) + sign + rest)
+        result = self.text(without_random(path) + sign + rest)
         return url if result == url else result
+
+    def is_url_secret(self, name: str, value: Any) -> bool:
+        """Tell whether a route's parameter is a secret, by its name or by what it looks like."""
+        if value in (None, ""):
+            return False
+        return self.keys.is_sensitive_in_url(name) or self.url(str(value)) != str(value)
 
     def route(self, path: str, captured: Mapping[str, Any]) -> str:
         """
-        Return `path` with the values of a route's sensitive parameters replaced by their names: "/login/{token}/".
+        Return `path` with the values of a route's secret parameters replaced by their names: "/login/{token}/".
 
         Args:
             captured: The parameters by name, as `ResolverMatch.kwargs` has them.
@@ -157,7 +190,7 @@ class Scrubber:
         names = {
             form: f"{{{name}}}"
             for name, value in captured.items()
-            if value not in (None, "") and self.keys.is_sensitive_in_url(name)
+            if self.is_url_secret(name, value)
             for form in (str(value), quote(str(value)))
         }
         if not names:
@@ -179,10 +212,6 @@ class Scrubber:
         return result
 
 
-def _segment(match: re.Match[str]) -> str:
-    return FILTERED if looks_random(match[0]) else match[0]
-
-
 def _delimited(form: str, path: str) -> str:
     """Return a pattern for `form` as a word of its own, so that "1" does not match in "/v12/", or else anywhere."""
     pattern = rf"(?<!\w){re.escape(form)}(?!\w)"
@@ -199,16 +228,22 @@ def remember(known: set[str], text: str) -> None:
 class _Walk:
     """One pass over one tree: counts the items it has seen."""
 
-    __slots__ = ("_items_left", "_scrubber")
+    __slots__ = ("_items_left", "_ordinary", "_renamed", "_scrubber", "_search")
 
-    def __init__(self, scrubber: Scrubber) -> None:
+    def __init__(self, scrubber: Scrubber, renamed: Callable[[str], str] | None) -> None:
         self._scrubber = scrubber
+        self._renamed = renamed
+        # What is known to be clean for all may hold what is secret for this caller.
+        self._ordinary: Set[str] = scrubber.ordinary_keys if renamed is None else frozenset()
+        self._search: Callable[[str], str] = scrubber.text if renamed is None else self._text
         self._items_left = _MAX_ITEMS
 
     def any(self, value: Any, depth: int) -> Any:
         kind = type(value)
         if kind is str:
-            return self._scrubber.text(value)
+            return self._search(value)
+        if kind is dict:
+            return self._container(value, depth + 1)
         if kind in _ATOMS:
             return value
         if kind is int:
@@ -217,8 +252,13 @@ class _Walk:
         if issubclass(kind, _CONTAINERS):
             return self._container(value, depth + 1)
         if issubclass(kind, str):
-            return self._scrubber.text(value)
+            return self._search(value)
         return self._bytes(value) if issubclass(kind, bytes) else self._other(value, depth)
+
+    def _text(self, value: str, search: Callable[[str], str] | None = None) -> str:
+        if self._renamed is not None:
+            value = self._renamed(value)
+        return (search or self._scrubber.text)(value)
 
     def _other(self, value: Any, depth: int) -> Any:
         if self._scrubber.other is None:
@@ -230,7 +270,7 @@ class _Walk:
 
     def _bytes(self, value: bytes) -> bytes:
         text = value.decode("latin-1")
-        result = self._scrubber.text(text)
+        result = self._search(text)
         return value if result == text else result.encode("latin-1")
 
     def _container(self, value: Any, depth: int) -> Any:
@@ -245,12 +285,15 @@ class _Walk:
         # Read by dict itself, at once: Django's MultiValueDict gives something else, and another thread may write.
         items = list(dict.items(value))
         changes = {}
-        ordinary, clean = self._scrubber.ordinary_keys, self._scrubber.clean_texts
+        ordinary, clean = self._ordinary, self._scrubber.clean_texts
         for key, item in items:
             if key in ordinary:
                 # What most fields of a line are, without a call for each.
                 form = type(item)
-                if form in _ATOMS or (form is str and item in clean) or (form is int and item < _FIRST_CARD_NUMBER):
+                if form is str:
+                    if item in clean or _MOMENT_OR_ID.fullmatch(item):
+                        continue
+                elif form in _ATOMS or (form is int and item < _FIRST_CARD_NUMBER):
                     continue
                 name, scrubbed = key, self.any(item, depth)
             else:
@@ -267,9 +310,20 @@ class _Walk:
             return name, _hidden(value)
         if kind is Kind.TRACE_ID and isinstance(value, str) and _TRACE_ID.fullmatch(value):
             return name, value
+        search = self._scrubber.searches.get(kind)
+        if search is not None and isinstance(value, str):
+            return name, self._text(value, search)
+        if kind is Kind.SOURCE and type(value) is list and all(isinstance(line, str) for line in value):
+            return name, self._lines(value)
         if kind is Kind.ORDINARY and name is key and type(key) is str and len(key) <= MAX_CACHED_LETTERS:
             remember(self._scrubber.ordinary_keys, key)
         return name, self.any(value, depth)
+
+    def _lines(self, lines: list[str]) -> list[str]:
+        """Search lines at once: a stack has hundreds."""
+        text = "\n".join(lines)
+        result = self._text(text, self._scrubber.source)
+        return lines if result == text else result.split("\n")
 
     def _kind(self, key: Any) -> Kind:
         if isinstance(key, bytes):

@@ -13,6 +13,7 @@ cached or not, and Sentry is put back as it was.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -66,18 +67,23 @@ class Captured:
 
 
 @contextmanager
-def capture_monitoring(traces_sample_rate: float = 1.0) -> Iterator[Captured]:
+def capture_monitoring(traces_sample_rate: float = 1.0, level: str | None = None) -> Iterator[Captured]:
     """
-    Keep what the block logs, sends and records.
+    Keep what the block logs, sends and records. Of blocks within each other the inner one has its own events.
 
     Args:
         traces_sample_rate: Share of transactions kept, from 0 to 1.
+        level: Level of the root logger in the block: "DEBUG" for lines that are not written otherwise.
     """
     transport = MemoryTransport()
     captured = Captured(transport)
+    root = logging.getLogger()
+    before = root.level
     hooks.register(captured.records.append)
     try:
         with sentry_captured(transport, traces_sample_rate), logs.observed(captured._keep_line):
+            root.setLevel(level or before)
             yield captured
     finally:
+        root.setLevel(before)
         hooks.unregister(captured.records.append)

@@ -17,6 +17,7 @@ from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.modules import ModulesIntegration
+from sentry_sdk.scrubber import EventScrubber
 from sentry_sdk.transport import Transport
 
 from crm_monitoring import conf, faults
@@ -58,6 +59,13 @@ _started_with: conf.Config | None = None
 _given: Mapping[str, Any] = {}
 _refused: Mapping[str, str] = {}
 _captured_by: Mapping[str, Any] = {}
+
+
+class _NoScrubber(EventScrubber):
+    """Leaves events to our gate. None would be the SDK's default."""
+
+    def scrub_event(self, event: Any) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +158,9 @@ def _options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> dict[
         # A form's first kilobyte tells enough; imports and uploads stay out.
         "max_request_body_size": "small",
         "shutdown_timeout": config.SHUTDOWN_SECONDS,
+        # Ours searches everything, with the same list for lines and events; the SDK's would search the top of a few places before.
+        # The SDK refuses any beside `data_collection`, and then has none itself.
+        **({} if "data_collection" in given else {"event_scrubber": _NoScrubber()}),
         **given,
         "integrations": _integrations(given),
         "disabled_integrations": _disabled(given),
@@ -278,6 +289,8 @@ def _capturing(transport: Transport, traces_sample_rate: float) -> dict[str, Any
         # They would patch the libraries of the process, for good.
         "default_integrations": False,
         "auto_enabling_integrations": False,
+        # Nor is there a queue for its thread to watch.
+        "enable_backpressure_handling": False,
     }
 
 

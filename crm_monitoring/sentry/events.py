@@ -11,6 +11,8 @@ import sentry_sdk
 
 from crm_monitoring import conf, context
 from crm_monitoring.faults import guarded
+from crm_monitoring.logs import handled_error
+from crm_monitoring.privacy import scrub_text
 from crm_monitoring.rendering import cut, text
 from crm_monitoring.sentry.reports import About, report
 
@@ -105,7 +107,7 @@ def set_transaction_context(name: str, operation: str = "http.server") -> None:
     if request is not None and request.trace is not None:
         request.trace.rename(name, operation)
     else:
-        sentry_sdk.set_transaction_name(name, source="custom")
+        sentry_sdk.set_transaction_name(scrub_text(name), source="custom")
 
 
 @guarded
@@ -164,7 +166,7 @@ def _send_log(line: MutableMapping[str, Any], fields: dict[str, Any]) -> None:
     about = {name: _attribute(value) for name, value in fields.items()}
     error = line.get("exc_info")
     if error is not None:
-        about["exception"] = f"{type(error).__name__}: {text(error)}"
+        about["exception"] = _attribute(error)
     send(str(line["event"]), attributes={"logger.name": line["logger"], **about})
 
 
@@ -180,7 +182,7 @@ def _is_of(logger_name: str, names: tuple[str, ...]) -> bool:
 def _report_line(line: MutableMapping[str, Any], fields: dict[str, Any]) -> None:
     title = str(line["event"])
     # A line written while an exception is handled is about it.
-    error = line.get("exc_info") or sys.exc_info()[1]
+    error = line.get("exc_info") or handled_error()
     if error is not None:
         about = About(mechanism="logging", level=_level(line), logger=line["logger"], line=title, fields=fields)
         report(error, about)

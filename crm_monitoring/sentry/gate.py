@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from crm_monitoring import conf, context, faults
-from crm_monitoring.privacy import scrub, scrubber
+from crm_monitoring.privacy import scrub
 from crm_monitoring.quota import QuotaGuard, fingerprint_of
 from crm_monitoring.sentry.reports import event_of, is_held, is_ignored, mark
+from crm_monitoring.sentry.scrubbed import scrub_event
 
 HELD_BACK = "events_held_back"
-_OWN_USER_FIELDS = ("id", "email", "username", "ip_address")
 _UNWANTED_ATTRIBUTES = frozenset(("process.command_args",))
 
 # What no view of a trace shows, and every span repeats.
@@ -36,7 +36,7 @@ class Gate:
                 return None
             # One that is held back too: reported again, it is counted once.
             mark(error, event["event_id"])
-        return _with_release(_scrub_event(event)) if self._is_within_quota(event) else None
+        return _with_release(scrub_event(event)) if self._is_within_quota(event) else None
 
     def _is_within_quota(self, event: Any) -> bool:
         if event.get("logger") == HELD_BACK:
@@ -52,7 +52,7 @@ class Gate:
     def transaction(self, event: Any, hint: Any) -> Any:
         """Let a transaction out: light, and without the context its templates were rendered with."""
         event["spans"] = [_light(span) for span in event.get("spans") or ()]
-        return _with_release(_scrub_event(event))
+        return _with_release(scrub_event(event))
 
     def telemetry(self, item: Any, hint: Any) -> Any:
         """Let a log line, a metric or a streamed span out."""
@@ -87,31 +87,6 @@ def _light(span: dict[str, Any]) -> dict[str, Any]:
     if span.get("op") == "db":
         light["description"] = _COLUMNS.sub("SELECT ... FROM ", span.get("description") or "")
     return light
-
-
-def _scrub_event(event: Any) -> Any:
-    running = context.current()
-    user = event.pop("user", None)
-    clean = scrub(event, running)
-    if user:
-        # What the project has said of its user it wants to see.
-        clean["user"] = {**scrub(user, running), **{name: user[name] for name in _OWN_USER_FIELDS if name in user}}
-    if clean.get("request"):
-        clean["request"] = _scrub_request(clean["request"])
-    return clean
-
-
-def _scrub_request(request: dict[str, Any]) -> dict[str, Any]:
-    clean, known = dict(request), scrubber()
-    clean["url"] = known.url(clean.get("url") or "")
-    if isinstance(clean.get("query_string"), str):
-        clean["query_string"] = known.query(clean["query_string"])
-    if isinstance(clean.get("headers"), dict):
-        # The page before may have had a secret in its path.
-        clean["headers"] = {
-            name: known.url(value) if name.lower() == "referer" else value for name, value in clean["headers"].items()
-        }
-    return clean
 
 
 def _with_release(event: Any) -> Any:

@@ -13,6 +13,7 @@ from sentry_sdk.tracing import Span, Transaction
 
 from crm_monitoring import conf, context
 from crm_monitoring.names import resolved, route_of
+from crm_monitoring.privacy import scrub_text
 from crm_monitoring.records import UNROUTED
 from crm_monitoring.sentry.integration import sdk_watches_requests
 
@@ -121,7 +122,7 @@ class RequestTrace:
 
     def rename(self, name: str, operation: str) -> None:
         """Name the transaction as its author wants, whatever its route."""
-        self.given_name = name
+        self.given_name = name = scrub_text(name, context.current())
         sentry_sdk.set_transaction_name(name, source="custom")
         match self._segment:
             case Transaction():
@@ -302,6 +303,8 @@ def start_operation_span(name: str, operation: str) -> OperationSpan | None:
 
 
 def _start_span(parent: AnySpan | None, name: str, operation: str) -> AnySpan:
+    # The name goes into headers of envelopes and of outgoing requests, which pass no hook.
+    name = scrub_text(name, context.current())
     # A streamed span is the current one of its scope from its start, the other kind once it is entered.
     if is_streaming():
         return sentry_sdk.traces.start_span(name=name, attributes={"sentry.op": operation})

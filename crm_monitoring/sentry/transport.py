@@ -21,6 +21,9 @@ from crm_monitoring import faults
 DELIVERY_FAILED = "sentry_delivery_"
 """How the kinds of loss begin that tell of a delivery, not of what was in it."""
 
+SENDER_THREAD = "sentry-sdk.BackgroundWorker"
+"""The SDK's own name for the threads that send: by another one, lines of deliveries that fail would be written again."""
+
 _URGENT = frozenset(("event", "check_in", "feedback"))
 
 
@@ -53,7 +56,8 @@ class CountingTransport(HttpTransport):
         if item is not None:
             _waiting.discard(item)
             data_category, quantity = item.data_category, _count(item)
-        if reason not in _MEANT:
+        # The SDK's own reports of losses are "internal".
+        if reason not in _MEANT and data_category != "internal":
             faults.lose(f"sentry_{data_category}_{reason}", quantity)
         super().record_lost_event(reason, data_category, item, quantity=quantity)
 
@@ -164,9 +168,8 @@ os.register_at_fork(after_in_child=_start_over_in_child)
 
 
 def _not_the_senders(record: logging.LogRecord) -> bool:
-    # A delivery that fails is counted; urllib3 would add three lines for each. The thread's name is the SDK's own: by another
-    # one the lines would come back.
-    return record.threadName != "sentry-sdk.BackgroundWorker"
+    # A delivery that fails is counted; urllib3 would add three lines for each.
+    return record.threadName != SENDER_THREAD
 
 
 logging.getLogger("urllib3.connectionpool").addFilter(_not_the_senders)

@@ -249,8 +249,9 @@ def test_what_happened_before_the_failure_is_on_the_event(
     crumbs = sentry.events[0]["breadcrumbs"]["values"]
     assert crumbs[0]["message"] == "HTTP Request: GET /queries/12/"
     assert crumbs[0]["data"]["client_ip"] == "127.0.0.1"
-    assert [crumb["category"] for crumb in crumbs[1:]] == ["query"] * 10
-    assert crumbs[1]["message"].startswith("SELECT ")
+    assert [crumb["category"] for crumb in crumbs[1:]] == ["query"] * 11
+    assert crumbs[1]["message"].startswith("2 earlier queries, ")
+    assert crumbs[2]["message"].startswith("SELECT ")
 
 
 def test_the_user_is_on_the_event_if_the_view_had_read_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -91,3 +92,33 @@ def _exception(kind: str, *frames: tuple[str, bool]) -> dict[str, Any]:
 )
 def test_the_fingerprint_is_stable(event: dict[str, Any], fingerprint: str) -> None:
     assert fingerprint_of(event) == fingerprint
+
+
+def test_threads_lose_no_count() -> None:
+    guard = QuotaGuard(burst=10, per_minute=0, overall_per_minute=60)
+
+    def ask() -> int:
+        return sum(guard.admit("boom") is not None for _ in range(500))
+
+    with ThreadPoolExecutor(8) as pool:
+        admitted = sum(pool.map(lambda _: ask(), range(8)))
+
+    assert admitted == 10
+    assert guard.held() == {"boom": 3990}
+
+
+def test_a_report_made_while_one_is_counted_does_not_wait_for_itself(guard: QuotaGuard) -> None:
+    """A finaliser may log in the middle of it."""
+    with guard._lock:
+        assert guard.admit("boom") == 0
+
+
+def test_a_guard_that_starts_over_knows_nothing(clock: Clock) -> None:
+    guard = QuotaGuard(burst=1, per_minute=1, overall_per_minute=1)
+    guard.admit("boom")
+    guard.admit("boom")
+
+    guard.start_over()
+
+    assert guard.held() == {}
+    assert guard.admit("boom") == 0

@@ -335,6 +335,9 @@ TEXTS = [
     (f"{IBAN} BANQUE DU NORD", "[Filtered] BANQUE DU NORD"),
     ("DE89370400440532013000.", "[Filtered]."),
     ("NL91 ABNA 0417 1643 00 EUR", "[Filtered] EUR"),
+    # telephones
+    ("call +33 6 12 34 56 78.", "call [Filtered]."),
+    ("call +1 (415) 555-0132 or 06.12.34.56.78", "call [Filtered] or [Filtered]"),
     # e-mail
     ("from Ada <ada.l+x@mail.example.org>.", "from Ada <[Filtered]>."),
     ("?email=ada%2Bx%40example.org&page=2", "?email=[Filtered]&page=2"),
@@ -406,7 +409,7 @@ def test_a_secret_is_found_in_the_middle_of_a_text(text: str, result: str) -> No
         "", "a", "organisation_created", "GET /organisations/42/ 200", "2026-11-23T07:47:00.123456Z", "07:47:00",
         "0f8fad5bd9cb469fa16570867728950e", "0f8fad5b-d9cb-469f-a165-70867728950e", "x" * 5000,
         "4242424242424241", "id a4242424242424242", "12345678-4242-4242-4242-424242424242", "0.4242424242424242",
-        "FR76 3000 6000 0112 3456 7890 188", "AB12 WORDS THAT READ LIKE ONE", "1700000000000", "+33 6 12 34 56 78",
+        "FR76 3000 6000 0112 3456 7890 188", "AB12 WORDS THAT READ LIKE ONE", "1700000000000", "a+1", "2026-11-23 07:47:00+0100", "1.06 12 34 56 78", "+1 2 3",
         "Bearer token expired", "Basic authentication failed.", "Basic plan", "BASIC PLAN", "a basic idea",
         "django@5.2", "@decorator", "a @ b", "price: 4", "page=2&sort=name", "x = y", "if a == b:", "https://example.org/a",
         "http://localhost:8000/a@b", 'SELECT "token" FROM t WHERE "token" = %s AND "secret" = ?', "password=%(password)s",

@@ -1,0 +1,214 @@
+"""How envelopes leave: errors first, each loss counted, what a server asks for done."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sentry_sdk
+from sentry_sdk.envelope import Envelope, Item, PayloadRef
+
+from crm_monitoring import capture_message, faults
+from crm_monitoring.sentry import status, transport
+from crm_monitoring.sentry.client import counts_deliveries, destination
+from crm_monitoring.sentry.transport import OrderedTransport
+from tests.e2e.receiver import Receiver
+from tests.e2e.waiting import wait_for
+
+DELAY_S = 0.05
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def sender(monitoring: Any, receiver: Receiver) -> Iterator[OrderedTransport]:
+    monitoring(SENTRY_DSN=receiver.dsn, TRACES_SAMPLE_RATE=1.0, EVENTS_BURST=1000, EVENTS_OVERALL_PER_MINUTE=1000)
+    found = sentry_sdk.get_client().transport
+    assert isinstance(found, OrderedTransport)
+    transport._waiting.clear()
+    yield found
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What is queued may not fail in the next test.
+    receiver.stop()
+    found.flush(5)
+
+
+def _trace(count: int) -> None:
+    for number in range(count):
+        with sentry_sdk.start_transaction(name=f"task {number}", op="task"):
+            pass
+
+
+def test_errors_do_not_wait_behind_a_thousand_transactions(sender: OrderedTransport, receiver: Receiver) -> None:
+    receiver.delay_s = DELAY_S
+    _trace(1000)
+
+    for number in range(10):
+        capture_message(f"error {number}")
+
+    assert len(receiver.wait_for("event", 10)) == 10
+    assert len(receiver.payloads("transaction")) < 100
+    lost = faults.losses()
+    # The queue holds a hundred, and some are on their way.
+    assert 800 <= lost["sentry_transaction_queue_overflow"] <= 899
+    assert lost["sentry_span_queue_overflow"] == lost["sentry_transaction_queue_overflow"]
+    assert "sentry_error_queue_overflow" not in lost
+
+
+def test_what_waits_when_the_process_ends_is_lost_and_counted(sender: OrderedTransport, receiver: Receiver) -> None:
+    receiver.delay_s = None
+    _trace(5)
+    capture_message("x")
+
+    sender.flush(0.2)
+    transport.lose_waiting()
+
+    assert faults.losses() == {"sentry_error_shutdown": 1, "sentry_transaction_shutdown": 5}
+
+
+def test_what_was_sent_is_not_lost(sender: OrderedTransport, receiver: Receiver) -> None:
+    _trace(3)
+    capture_message("x")
+
+    sentry_sdk.flush(5)
+    transport.lose_waiting()
+
+    assert len(receiver.payloads("transaction")) == 3
+    assert faults.losses() == {}
+
+
+@pytest.mark.parametrize("trouble", ["down", "500", "429"])
+def test_what_a_server_does_not_take_is_lost_once(sender: OrderedTransport, receiver: Receiver, trouble: str) -> None:
+    if trouble == "down":
+        receiver.stop()
+    else:
+        receiver.status = int(trouble)
+
+    capture_message("x")
+    sentry_sdk.flush(5)
+    transport.lose_waiting()
+
+    items = [kind for kind in faults.losses() if not kind.startswith("sentry_delivery_")]
+    assert items == ([] if trouble == "429" else ["sentry_error_network_error"])
+
+
+def test_flush_ends_in_time_for_both_queues_together(sender: OrderedTransport, receiver: Receiver) -> None:
+    receiver.delay_s = None
+    _trace(2)
+    capture_message("x")
+    clock = transport.monotonic
+
+    before = clock()
+    sender.flush(0.3)
+
+    assert 0.25 < clock() - before < 0.6
+
+
+def test_a_server_that_asks_errors_to_wait_is_asked_no_more(sender: OrderedTransport, receiver: Receiver) -> None:
+    receiver.status = 429
+    capture_message("one")
+    sentry_sdk.flush(5)
+    asked, receiver.status = receiver.asked, 200
+
+    capture_message("two")
+    sentry_sdk.flush(5)
+
+    assert receiver.asked == asked
+    assert faults.losses()["sentry_error_ratelimit_backoff"] == 1
+    assert not status().healthy
+
+
+def test_transactions_learn_by_themselves_that_a_server_wants_them_to_wait(
+    sender: OrderedTransport, receiver: Receiver
+) -> None:
+    receiver.status = 429
+    _trace(1)
+    sentry_sdk.flush(5)
+    receiver.status = 200
+
+    _trace(1)
+    capture_message("errors go on")
+    sentry_sdk.flush(5)
+
+    assert receiver.payloads("transaction") == []
+    assert [event["message"] for event in receiver.payloads("event")] == ["errors go on"]
+
+
+def test_a_batch_counts_as_many_as_it_holds(sender: OrderedTransport, receiver: Receiver) -> None:
+    receiver.stop()
+    batch = Item(type="log", headers={"item_count": 7}, payload=PayloadRef(json={"items": []}))
+
+    sender.capture_envelope(Envelope(items=[batch]))
+    sentry_sdk.flush(5)
+
+    assert faults.losses()["sentry_log_item_network_error"] == 7
+
+
+@pytest.mark.parametrize("reason", ["before_send", "event_processor", "sample_rate"])
+def test_what_was_not_meant_to_be_sent_is_not_lost(sender: OrderedTransport, reason: str) -> None:
+    sender.record_lost_event(reason, data_category="error")
+
+    assert faults.losses() == {}
+
+
+def test_a_loss_is_counted_by_category_and_reason(sender: OrderedTransport) -> None:
+    sender.record_lost_event("callback_error", data_category="span", quantity=3)
+
+    assert faults.losses() == {"sentry_span_callback_error": 3}
+
+
+def test_a_healthy_sender_knows_where_it_sends_to(sender: OrderedTransport, receiver: Receiver) -> None:
+    assert status().healthy
+    assert counts_deliveries()
+    assert destination() == receiver.dsn.replace("public@", "")
+
+
+def test_the_senders_have_the_name_by_which_their_lines_are_known(sender: OrderedTransport, receiver: Receiver) -> None:
+    receiver.delay_s = None
+    capture_message("x")
+
+    wait_for(lambda: receiver.asked, "delivery")
+    names = {thread.name for thread in threading.enumerate()}
+
+    assert transport.SENDER_THREAD in names
+
+
+def test_a_delivery_that_fails_writes_no_line(
+    sender: OrderedTransport, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receiver.stop()
+
+    capture_message("x")
+    sentry_sdk.flush(5)
+
+    assert faults.losses()["sentry_delivery_network"] >= 1
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_projects_own_lines_of_urllib3_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger("urllib3.connectionpool").warning("retrying")
+
+    assert '"retrying"' in capsys.readouterr().out
+
+
+def test_the_sender_does_not_go_on_with_the_trace_of_a_request(sender: OrderedTransport, receiver: Receiver) -> None:
+    with sentry_sdk.start_transaction(name="task", op="task"):
+        capture_message("x")
+        sentry_sdk.flush(5)
+
+    (transaction,) = receiver.wait_for("transaction")
+    assert transaction["spans"] == []
+
+
+def test_a_killed_sender_sends_no_more(sender: OrderedTransport, receiver: Receiver) -> None:
+    sentry_sdk.get_client().close(timeout=0)
+
+    assert capture_message("x") is None
