@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from contextlib import suppress
 from contextvars import ContextVar
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -141,7 +142,11 @@ use = _current.set
 
 def url_secrets_of(request: HttpRequest) -> UrlSecrets:
     """Return what is secret in the request's URL. A middleware may log or answer before Django has looked for the view."""
-    match = request.resolver_match or resolved(request)
+    match = request.resolver_match
+    if match is None:
+        # A urlconf that cannot be imported is Django's to complain of.
+        with suppress(Exception):
+            match = resolved(request)
     return UrlSecrets(request.path, match.kwargs if match is not None else {})
 
 

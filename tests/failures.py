@@ -147,7 +147,14 @@ def many_failures() -> None:
             capture_exception(error)
 
 
-WAYS = {way.__name__: way for way in [*ESCAPING, *HANDLED, two_failures, many_failures]}
+SHARED = Outer("one object for all")
+
+
+def raises_a_shared_exception() -> None:
+    raise SHARED
+
+
+WAYS = {way.__name__: way for way in [*ESCAPING, *HANDLED, two_failures, many_failures, raises_a_shared_exception]}
 
 
 def returns_its_id() -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 import sentry_sdk
@@ -28,6 +28,12 @@ _SAME_FAILURE_SECONDS = 60.0
 _MAX_CHAIN = 100
 _SEVERITIES = ("debug", "info", "warning", "error", "fatal")
 _MARK = "_crm_monitoring_event"
+
+
+class _Mark(NamedTuple):
+    event_id: str
+    moment: float
+    request_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,28 +174,34 @@ def is_held(error: BaseException, event_id: str) -> bool:
 
 
 def event_of(error: BaseException) -> str | None:
-    """Return the id of the event that the same failure has made already, lately."""
+    """Return the id of the event that the same failure has made already: in the same request, or else outside of any, lately."""
     for one in chain_of(error):
-        event_id, moment = _mark_of(one)
-        if monotonic() - moment < _SAME_FAILURE_SECONDS:
-            return event_id
+        made = _mark_of(one)
+        # One exception object may be raised again and again: in another request it is another failure.
+        if made is not None and made.request_id == _request_id() and monotonic() - made.moment < _SAME_FAILURE_SECONDS:
+            return made.event_id
     return None
 
 
-def _mark_of(error: BaseException) -> tuple[str | None, float]:
+def _mark_of(error: BaseException) -> _Mark | None:
     # By BaseException's own methods: a class may answer for any attribute, or let none be set.
     try:
-        mark: tuple[str, float] = BaseException.__getattribute__(error, _MARK)
+        made: _Mark = BaseException.__getattribute__(error, _MARK)
     except AttributeError:
-        return None, 0.0
-    return mark
+        return None
+    return made
 
 
 def mark(error: BaseException, event_id: str) -> None:
     """Remember on the exceptions themselves which event they have made."""
     # Nowhere else: a list of them would keep their frames alive, and few exceptions take weak references.
     for one in chain_of(error):
-        BaseException.__setattr__(one, _MARK, (event_id, monotonic()))
+        BaseException.__setattr__(one, _MARK, _Mark(event_id, monotonic(), _request_id()))
+
+
+def _request_id() -> str | None:
+    running = context.current()
+    return None if running is None else running.request_id
 
 
 def is_ignored(error: BaseException) -> bool:

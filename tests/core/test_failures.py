@@ -145,6 +145,15 @@ def test_two_requests_that_fail_alike_make_events_that_group(wsgi: WSGIClient, s
     assert "fingerprint" not in first
 
 
+def test_one_exception_object_that_fails_two_requests_makes_two_events(
+    server: WSGIClient, sentry: MemoryTransport
+) -> None:
+    server.get("/failure/raises_a_shared_exception/")
+    server.get("/failure/raises_a_shared_exception/")
+
+    assert len(sentry.events) == 2
+
+
 def test_a_failure_that_the_sdk_itself_reports_again_is_still_one_event(sentry: MemoryTransport) -> None:
     error = ValueError("x")
     capture_exception(error)
