@@ -326,10 +326,9 @@ def _readable(line: Event) -> str:
 def _render(line: Event) -> bytes:
     """Return the line as bytes, its exception as text, without a newline."""
     if "exc_info" in line:
-        error = line["exc_info"]
+        shown = scrub_text(format_exception(line["exc_info"]), context.current())
         line = {name: value for name, value in line.items() if name != "exc_info"}
-        if error is not None:
-            _own(line, "exception", scrub_text(format_exception(error), context.current()))
+        _own(line, "exception", shown)
     return _renderer()(line)
 
 

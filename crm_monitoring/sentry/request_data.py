@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,7 @@ _MAX_FRAMES = 50
 
 def add_request_data(event: Any, hint: Any, request: HttpRequest, running: RequestContext | None) -> Any:
     """Add to `event` what is known of `request`; of what the event has already, nothing is replaced."""
-    if event.get("type") == "check_in":
-        return event
-    info = {**_request_info(request), **event.get("request", {})}
+    info = {**_request_info(request, running), **event.get("request", {})}
     event["request"] = info
     _add_body(event, hint, request)
     user_id = context.evaluated_user_id(request)
@@ -55,9 +54,11 @@ def add_request_data(event: Any, hint: Any, request: HttpRequest, running: Reque
     return event
 
 
-def _request_info(request: HttpRequest) -> dict[str, Any]:
+def _request_info(request: HttpRequest, running: RequestContext | None) -> dict[str, Any]:
+    # Before our middleware has begun, no one else knows what is secret in the path.
+    secrets = context.url_secrets_of(request) if running is None else running.url_secrets
     return {
-        "url": f"{request.scheme}://{_host(request)}{request.path}",
+        "url": f"{request.scheme}://{_host(request)}{secrets.path}",
         "method": request.method,
         "query_string": request.META.get("QUERY_STRING", ""),
         "headers": {
@@ -89,7 +90,7 @@ def _add_body(event: Any, hint: Any, request: HttpRequest) -> None:
 def _drf_request(hint: Any, request: HttpRequest) -> Any | None:
     """Return Django REST framework's wrapper of `request`: it holds the body that it parsed and that cannot be read again."""
     exc_info = (hint or {}).get("exc_info")
-    for local in _locals(exc_info[2] if exc_info else None):
+    for local in islice(_locals(exc_info[2] if exc_info else None), _MAX_FRAMES):
         wrapper = local.get("request")
         if getattr(wrapper, "_request", None) is request:
             return wrapper
@@ -97,9 +98,7 @@ def _drf_request(hint: Any, request: HttpRequest) -> Any | None:
 
 
 def _locals(traceback: TracebackType | None) -> Iterator[dict[str, Any]]:
-    for _ in range(_MAX_FRAMES):
-        if traceback is None:
-            return
+    while traceback is not None:
         yield traceback.tb_frame.f_locals
         traceback = traceback.tb_next
 
@@ -107,11 +106,9 @@ def _locals(traceback: TracebackType | None) -> Iterator[dict[str, Any]]:
 def _add_breadcrumbs(event: Any, request: HttpRequest, running: RequestContext | None) -> None:
     if running is None:
         return
-    crumbs = event.get("breadcrumbs")
-    if not isinstance(crumbs, dict) or not isinstance(crumbs.get("values"), list):
-        return
+    crumbs = event.setdefault("breadcrumbs", {})
     own = [_request_crumb(request, running), *_earlier_queries(running), *map(_query_crumb, running.recent_queries)]
-    crumbs["values"] = sorted([*own, *crumbs["values"]], key=lambda crumb: crumb["timestamp"])
+    crumbs["values"] = sorted([*own, *crumbs.get("values", ())], key=lambda crumb: crumb["timestamp"])
 
 
 def _request_crumb(request: HttpRequest, running: RequestContext) -> dict[str, Any]:
@@ -162,7 +159,7 @@ def with_template_frames(event: Any, hint: Any) -> Any:
     if exc_info is None or not values:
         return event
     for value, (_, error, _) in zip(reversed(values), walk_exception_chain(exc_info), strict=False):
-        if hasattr(error, "template_debug"):
+        if getattr(error, "template_debug", None):
             _insert_template_frame(value, error)
     return event
 
@@ -171,8 +168,6 @@ def _insert_template_frame(value: dict[str, Any], error: Any) -> None:
     from sentry_sdk.integrations.django.templates import get_template_frame_from_exception
 
     frame = get_template_frame_from_exception(error)
-    if frame is None:
-        return
     frames = value.setdefault("stacktrace", {}).setdefault("frames", [])
     rendering = [
         index

@@ -378,6 +378,13 @@ def answers_early(get_response: Any) -> Any:
     return middleware
 
 
+def fails_early(get_response: Any) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        raise RuntimeError("before all")
+
+    return middleware
+
+
 handler500 = "crm_monitoring.views.server_error"
 urlpatterns = [
     path("crashes/", crashes),
@@ -597,6 +604,15 @@ def test_a_failure_outside_of_our_middleware_leaks_no_path(settings: Any, left: 
     WSGIClient(get_wsgi_application()).get("/works/abc123/")
 
     assert "abc123" not in left()
+
+
+def test_a_failure_before_our_middleware_leaks_no_path(settings: Any, left: Left) -> None:
+    from django.core.wsgi import get_wsgi_application
+
+    settings.MIDDLEWARE = [f"{__name__}.fails_early", *settings.MIDDLEWARE]
+    WSGIClient(get_wsgi_application()).get("/works/abc123/")
+
+    assert '"url":"http://testserver/works/{token}/"' in left()
 
 
 def test_a_secret_that_is_a_common_word_costs_nothing_but_the_path(

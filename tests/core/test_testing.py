@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
@@ -188,7 +189,10 @@ def test_the_fixture_gives_the_same_for_a_whole_test(tmp_path: Any) -> None:
         "    assert captured_monitoring.line('row_imported')['logger'] == 'shop'\n"
         "    assert len(captured_monitoring.events) == 1\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "crm_monitoring.pytest_plugin", "-p", "no:cacheprovider"]
+    # Installed, the package is a plugin by its entry point.
+    is_installed = any(point.name == "crm_monitoring" for point in entry_points(group="pytest11"))
+    plugin = [] if is_installed else ["-p", "crm_monitoring.pytest_plugin"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin]
 
     done = subprocess.run(
         [*command, f"--rootdir={tmp_path}", "-c/dev/null", "--ds=tests.settings", str(test)],
