@@ -71,10 +71,19 @@ def _describe(event: Any, hint: Any) -> Any:
     if not _is_ours():
         return event
     running = context.current()
-    if running is not None:
-        add_request_data(event, hint, running.request, running)
-    hide_marked(event, hint, running.request if running is not None else None)
-    return with_template_frames(event, hint)
+    try:
+        if running is not None:
+            add_request_data(event, hint, running.request, running)
+        event = with_template_frames(event, hint)
+    except Exception as error:
+        # Less is known then. Left to the SDK it would go on with the event, and without what follows.
+        faults.record("Describing an event", error)
+    try:
+        hide_marked(event, hint, running.request if running is not None else None)
+    except Exception as error:
+        faults.record("Hiding what is marked as sensitive", error)
+        return None
+    return event
 
 
 def _unevaluated(value: Any, hint: Any) -> Any:

@@ -17,8 +17,8 @@ from crm_monitoring import add_breadcrumb, capture_message, faults, get_logger, 
 from crm_monitoring.privacy import UrlSecrets, scrub, scrub_text, scrubber
 from crm_monitoring.queries import shape
 from crm_monitoring.scrubbing import FILTERED, Scrubber
-from crm_monitoring.sentry import scrubbed
-from tests.clients import WSGIClient
+from crm_monitoring.sentry import integration, scrubbed
+from tests.clients import ASGIClient, WSGIClient
 from tests.conftest import Lines, MemoryTransport
 
 # -- the setting ----------------------------------------------------------------------------------------------------------
@@ -286,6 +286,25 @@ def test_a_breadcrumb_that_cannot_be_searched_costs_only_itself(sentry: MemoryTr
     (event,) = sentry.events
     assert [crumb["message"] for crumb in event["breadcrumbs"]["values"]] == ["one"]
     assert faults.losses() == {scrubbed.UNSCRUBBED_BREADCRUMBS: 1}
+
+
+@pytest.mark.parametrize(("part", "sent"), [("add_request_data", 1), ("hide_marked", 0)])
+def test_an_event_goes_out_with_less_but_not_with_what_is_marked(
+    wsgi: WSGIClient, sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, part: str, sent: int
+) -> None:
+    monkeypatch.setattr(faults, "reraise", False)
+    monkeypatch.setattr(integration, part, lambda *args: 1 / 0)
+
+    wsgi.get("/fails/")
+
+    assert len(sentry.events) == sent
+    assert "ZeroDivisionError" in faults.sentences()[0]
+
+
+def test_a_body_of_unknown_length_stays_behind(asgi: ASGIClient, sentry: MemoryTransport) -> None:
+    asgi.request("POST", "/reads-body/")
+
+    assert "data" not in sentry.events[0]["request"]
 
 
 def test_a_text_that_cannot_be_searched_is_filtered_as_a_whole(broken: None) -> None:
