@@ -34,6 +34,8 @@ urlpatterns = [
     path("file/", views.file),
     path("waits/", views.waits),
     path("exits/<int:code>/", views.exits),
+    path("interrupts/", views.interrupts),
+    path("meets/", views.meets),
     path("quiet/", views.quiet),
     path("reports/", views.reports),
     path("reads-body/", views.reads_body),

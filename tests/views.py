@@ -133,8 +133,23 @@ async def waits(request: HttpRequest) -> HttpResponse:
     return HttpResponse("late")
 
 
+barrier: asyncio.Barrier
+
+
+async def meets(request: HttpRequest) -> HttpResponse:
+    """Goes on when as many requests are here as the barrier waits for."""
+    async with asyncio.timeout(5):
+        await barrier.wait()
+    logger.info("met")
+    return HttpResponse("met")
+
+
 def exits(request: HttpRequest, code: int) -> HttpResponse:
     raise SystemExit(code)
+
+
+def interrupts(request: HttpRequest) -> HttpResponse:
+    raise KeyboardInterrupt
 
 
 @unmonitored

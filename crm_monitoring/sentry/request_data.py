@@ -42,7 +42,6 @@ def add_request_data(event: Any, hint: Any, request: HttpRequest, running: Reque
     """Add to `event` what is known of `request`; of what the event has already, nothing is replaced."""
     info = {**_request_info(request, running), **event.get("request", {})}
     event["request"] = info
-    _add_body(event, hint, request)
     user_id = context.evaluated_user_id(request)
     if user_id is not None:
         event["user"] = {"id": user_id, **(event.get("user") or {})}
@@ -51,6 +50,8 @@ def add_request_data(event: Any, hint: Any, request: HttpRequest, running: Reque
         event["transaction"] = given_name or endpoint_of(request)
         event["transaction_info"] = {"source": "custom" if given_name else "route"}
         _add_breadcrumbs(event, request, running)
+    # Last, for it is the SDK's to change: without it the event is poorer by its body only.
+    _add_body(event, hint, request)
     return event
 
 

@@ -93,6 +93,29 @@ def test_leaving_the_process_is_an_error_unless_it_is_with_status_0(
     assert len(sentry.events) == reported
 
 
+def test_an_interrupted_request_is_reported(wsgi: WSGIClient, sentry: MemoryTransport) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        wsgi.get("/interrupts/")
+
+    assert exception_of(sentry.events[0])["type"] == "KeyboardInterrupt"
+
+
+def test_without_the_sdks_reader_of_bodies_an_event_is_poorer_and_not_lost(
+    server: WSGIClient, sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crm_monitoring import faults
+
+    monkeypatch.setattr(faults, "reraise", False)
+    monkeypatch.delattr("sentry_sdk.integrations.django.DjangoRequestExtractor")
+
+    assert server.get("/fails/").status == 500
+
+    (event,) = sentry.events
+    assert event["request"]["url"] == "http://testserver/fails/"
+    assert event["transaction"] == "GET fails/"
+    assert server.get("/health/monitoring").json()["status"] == "degraded"
+
+
 def test_a_crash_in_an_unmonitored_view_is_reported(server: WSGIClient, sentry: MemoryTransport) -> None:
     server.get("/quiet/?fail=1")
 

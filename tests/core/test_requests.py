@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -15,7 +16,8 @@ from django_structlog import signals
 
 from crm_monitoring import RequestRecord, context
 from crm_monitoring.hooks import Record
-from tests.clients import WSGIClient
+from tests import views
+from tests.clients import Answer, ASGIClient, WSGIClient
 from tests.conftest import Lines
 
 MIDDLEWARE = "crm_monitoring.middleware.MonitoringMiddleware"
@@ -321,6 +323,19 @@ def test_a_receiver_that_raises_changes_nothing(server: WSGIClient, monkeypatch:
 
     assert answer.status == 200
     assert "RuntimeError" in faults.sentences()[0]
+
+
+def test_requests_that_are_served_at_the_same_time_keep_apart(asgi: ASGIClient, lines: Lines) -> None:
+    async def both() -> list[Answer]:
+        views.barrier = asyncio.Barrier(2)
+        return await asyncio.gather(asgi.arequest("GET", "/meets/"), asgi.arequest("GET", "/meets/"))
+
+    answers = asyncio.run(both())
+
+    ids = {answer.headers["X-Request-ID"] for answer in answers}
+    assert len(ids) == 2
+    assert {line["request_id"] for line in lines.named("met")} == ids
+    assert len({line["trace_id"] for line in lines.named("met")}) == 2
 
 
 # -- never in the way -----------------------------------------------------------------------------------------------------
