@@ -133,11 +133,12 @@ async def waits(request: HttpRequest) -> HttpResponse:
     return HttpResponse("late")
 
 
-barrier: asyncio.Barrier
+barrier: asyncio.Barrier | None = None
 
 
 async def meets(request: HttpRequest) -> HttpResponse:
     """Goes on when as many requests are here as the barrier waits for."""
+    assert barrier is not None
     async with asyncio.timeout(5):
         await barrier.wait()
     logger.info("met")
