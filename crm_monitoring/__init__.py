@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from crm_monitoring.health import check_monitoring_health
-from crm_monitoring.logs import get_logger, init_structured_logging
+from crm_monitoring.logging_setup import init_structured_logging
+from crm_monitoring.logs import get_logger
 from crm_monitoring.performance import PerformanceMonitor, current_monitor, monitored, unmonitored
 from crm_monitoring.records import OperationRecord, RequestRecord
 from crm_monitoring.sentry import (

@@ -7,7 +7,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.signals import setting_changed
 
-from crm_monitoring import conf, faults, hooks, logs, privacy, queries, sentry
+from crm_monitoring import conf, faults, hooks, logging_setup, privacy, queries, sentry
 
 
 class MonitoringConfig(AppConfig):
@@ -35,7 +35,7 @@ def start() -> None:
 
 
 def _init_logging() -> None:
-    logs.init_structured_logging(sentry.observe_line)
+    logging_setup.init_structured_logging(sentry.observe_line)
 
 
 def _settings_changed(*, setting: str, **kwargs: Any) -> None:

@@ -14,7 +14,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.utils.module_loading import import_string
 
-from crm_monitoring import conf, logs
+from crm_monitoring import conf, lines, logging_setup, logs
 from crm_monitoring.sentry import get_traces_sample_rate, status
 
 MIDDLEWARE = "crm_monitoring.middleware.MonitoringMiddleware"
@@ -67,7 +67,7 @@ def _no_dsn() -> Iterable[CheckMessage]:
 
 
 def _console_in_production() -> Iterable[CheckMessage]:
-    if logs.log_format() == "console":
+    if lines.log_format() == "console":
         yield checks.Warning(
             "Log lines are coloured for people; a log collector cannot read them.",
             hint="Write CRM_MONITORING = {'LOG_FORMAT': 'json'}.",
@@ -169,7 +169,7 @@ def _app_place() -> Iterable[CheckMessage]:
 def _second_printers() -> Iterable[CheckMessage]:
     handlers = logging.getLogger().handlers
     ours = any(type(handler) is logs.Handler for handler in handlers)
-    if ours and any(logs.is_console(handler) for handler in handlers):
+    if ours and any(logging_setup.is_console(handler) for handler in handlers):
         yield checks.Warning(
             "The root logger has a console handler besides ours: every line is printed twice.",
             hint="Take the handler out of LOGGING['root'], or set CRM_MONITORING['CONFIGURE_LOGGING'] to False.",

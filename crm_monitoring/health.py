@@ -12,7 +12,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from crm_monitoring import conf, faults, hooks
-from crm_monitoring.logs import effective_level, is_structured
+from crm_monitoring.lines import is_structured
+from crm_monitoring.logging_setup import effective_level
 from crm_monitoring.sentry import DELIVERY_FAILED
 from crm_monitoring.sentry import status as sentry_status
 from crm_monitoring.streams import LOST_LINES

@@ -1,5 +1,5 @@
 """
-The only module that configures structlog and the standard library's logging.
+Log lines, from the call or the record to the stream.
 
 A line of `get_logger` is rendered once, to bytes, when our handler is the only one its record would reach. Where the project
 has added others (a file, mail_admins, caplog) the record takes the standard library's road, and they all get it. Levels of
@@ -10,37 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import cache, partial, wraps
 from typing import Any, cast
 
 import structlog
-from django.conf import settings
 
-from crm_monitoring import conf, context, faults
+from crm_monitoring import context, faults, lines
 from crm_monitoring.privacy import scrub, scrub_text
 from crm_monitoring.rendering import (
     CORE_FIELDS,
     Event,
-    Limits,
-    Renderer,
-    console_renderer,
     cut,
     dumps,
     format_exception,
-    json_renderer,
-    logfmt_renderer,
     plain,
     text,
 )
-from crm_monitoring.streams import Output, QueuedOutput, StandardOutput, descriptor_of
 
 Processor = Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]
 
@@ -61,6 +50,9 @@ _OUR_FRAMES = 3
 _CUT_EVENT = 256
 _LEVEL_NAMES = {"exception": "error", "warn": "warning", "fatal": "critical", "notset": "debug"}
 
+
+shared: list[Processor] = []
+"""What every line passes after it is complete, whoever made it: filled by `logging_setup`."""
 
 # An async call logs in a thread, which does not know what its caller handles.
 _handled: ContextVar[BaseException | None] = ContextVar("crm_monitoring_handled", default=None)
@@ -201,7 +193,7 @@ def _resolve(line: MutableMapping[str, Any]) -> None:
 
 
 def _log_failed(name: str, event: Any, error: Exception) -> None:
-    _output().write(_last_resort(name, event, error) + b"\n")
+    lines.output().write(_last_resort(name, event, error) + b"\n")
     faults.record("A log call", error)
 
 
@@ -288,7 +280,7 @@ def write(logger: logging.Logger, method: str, line: MutableMapping[str, Any]) -
     """Write the line, or hand it to the standard library where somebody else listens too. The last of the chain."""
     event = cast(Event, line)
     if _reaches_only_us(logger):
-        _output().write(_render(event) + b"\n")
+        lines.output().write(_render(event) + b"\n")
     else:
         logger.log(
             _level_number(event["level"]),
@@ -329,7 +321,7 @@ def _render(line: Event) -> bytes:
         shown = scrub_text(format_exception(line["exc_info"]), context.current())
         line = {name: value for name, value in line.items() if name != "exc_info"}
         _own(line, "exception", shown)
-    return _renderer()(line)
+    return lines.renderer()(line)
 
 
 def exception_of(line: MutableMapping[str, Any]) -> BaseException | None:
@@ -380,7 +372,7 @@ def _line_from(record: logging.LogRecord) -> Event:
     level = str(record.levelname).lower()
     line = complete(record, level, line)
     line["timestamp"] = _iso(datetime.fromtimestamp(record.created, UTC))
-    for processor in (add_request, scrub_line, *_observers, *_guests):
+    for processor in shared:
         line = processor(record, level, line)
     return cast(Event, line)
 
@@ -409,7 +401,7 @@ class Handler(logging.Handler):
         if vars(record).setdefault(_WRITTEN_ATTRIBUTE, self) is not self:
             return
         try:
-            _output().write(_render(line_of(record)) + b"\n")
+            lines.output().write(_render(line_of(record)) + b"\n")
         except Exception as error:
             _log_failed(record.name, record.msg, error)
 
@@ -429,221 +421,3 @@ class Formatter(logging.Formatter):
         except Exception as error:
             faults.record("A log formatter", error)
             return _last_resort(record.name, record.msg, error).decode()
-
-
-# -- configuration --------------------------------------------------------------------------------------------------------
-
-_processors: list[Any] = []
-_observers: tuple[Processor, ...] = ()
-_guests: tuple[Processor, ...] = ()
-_standard_output = StandardOutput()
-_queued_output = QueuedOutput(_standard_output)
-# What gives the host its logging back as it was, last step first.
-_undo: list[Callable[[], object]] = []
-
-
-def init_structured_logging(*observers: Processor) -> None:
-    """
-    Configure structlog, and the standard library unless CONFIGURE_LOGGING is off. Safe to call again.
-
-    Args:
-        observers: Processors that see every line, complete, before it is written.
-    """
-    global _observers
-    if observers:
-        _observers = tuple(_guarded(observer) for observer in observers)
-    # The list itself stays: loggers that are cached hold on to it.
-    _processors[:] = [complete, add_request, scrub_line, *_observers, *_guests, write]
-    structlog.configure(
-        processors=_processors,
-        wrapper_class=BoundLogger,
-        logger_factory=_logger_factory(),
-        cache_logger_on_first_use=True,
-    )
-    _reset_output()
-    if conf.get().CONFIGURE_LOGGING:
-        take_over()
-    else:
-        _let_go()
-
-
-@contextmanager
-def observed(observer: Processor) -> Iterator[None]:
-    """Let `observer` see every line of the block, whether loggers are cached or not, and the setting changes or not."""
-    global _guests
-    before = _guests
-    _guests = (*before, _guarded(observer))
-    init_structured_logging()
-    try:
-        yield
-    finally:
-        _guests = before
-        init_structured_logging()
-
-
-def _guarded(observer: Processor) -> Processor:
-    """An observer that fails costs what it observes, not the line."""
-
-    @wraps(observer)
-    def observe(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        try:
-            return observer(logger, method, line)
-        except Exception as error:
-            faults.record("An observer of log lines", error)
-            return line
-
-    return observe
-
-
-def _logger_factory() -> structlog.stdlib.LoggerFactory:
-    # It puts a class of structlog's in the place of the host's.
-    host_class = logging.getLoggerClass()
-    factory = structlog.stdlib.LoggerFactory()
-    logging.setLoggerClass(host_class)
-    return factory
-
-
-def _reset_output() -> None:
-    _queued_output.size = conf.get().LOG_QUEUE_SIZE
-    if not _queued_output.size:
-        _queued_output.stop()
-    _renderer.cache_clear()
-    _output.cache_clear()
-
-
-@cache
-def _renderer() -> Renderer:
-    if not settings.configured:
-        return json_renderer(_DefaultLimits())
-    config = conf.get()
-    match log_format():
-        case "console":
-            return console_renderer(config, colors=_on_terminal())
-        case "logfmt":
-            return logfmt_renderer(config)
-        case _:
-            return json_renderer(config)
-
-
-class _DefaultLimits:
-    LOG_MAX_STRING = conf.Config.LOG_MAX_STRING
-    LOG_MAX_LINE = conf.Config.LOG_MAX_LINE
-
-
-def log_format() -> str:
-    """Return the format lines have: json, console or logfmt."""
-    chosen = conf.get().LOG_FORMAT
-    if chosen != "auto":
-        return chosen
-    return "console" if settings.DEBUG and _on_terminal() else "json"
-
-
-def _on_terminal() -> bool:
-    try:
-        return sys.stdout.isatty()
-    except (AttributeError, ValueError):
-        return False
-
-
-@cache
-def _output() -> Output:
-    return _queued_output if _queued_output.size else _standard_output
-
-
-def take_over() -> None:
-    """Let our handler write what consoles printed, once. Called again, it takes over what servers have added since."""
-    root = logging.getLogger()
-    if not _undo:
-        _take_over_globals(root)
-    level = min((handler.level for handler in root.handlers if is_console(handler)), default=logging.NOTSET)
-    for logger in _all_loggers():
-        _replace_consoles(logger)
-    if not any(type(handler) is Handler for handler in root.handlers):
-        _add(root, Handler(level))
-    if not _level_is_given():
-        root.setLevel(conf.get().LOG_LEVEL)
-
-
-def _take_over_globals(root: logging.Logger) -> None:
-    _undo.append(partial(root.setLevel, root.level))
-    # What prints warnings of loggers that have no handler, and do not propagate.
-    _undo.append(partial(setattr, logging, "lastResort", logging.lastResort))
-    logging.lastResort = Handler(logging.WARNING)
-    shown_by = warnings.showwarning
-    logging.captureWarnings(True)
-    if warnings.showwarning is not shown_by:
-        _undo.append(partial(logging.captureWarnings, False))
-
-
-def _let_go() -> None:
-    while _undo:
-        _undo.pop()()
-
-
-def _add(logger: logging.Logger, handler: logging.Handler) -> None:
-    logger.addHandler(handler)
-    _undo.append(partial(logger.removeHandler, handler))
-
-
-def _all_loggers() -> Iterator[logging.Logger]:
-    yield logging.getLogger()
-    for logger in list(logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger):
-            yield logger
-
-
-def _replace_consoles(logger: logging.Logger) -> None:
-    for handler in [handler for handler in logger.handlers if is_console(handler)]:
-        logger.removeHandler(handler)
-        _undo.append(partial(logger.addHandler, handler))
-        if not _is_printed(logger):
-            ours = Handler(handler.level)
-            ours.filters = list(handler.filters)
-            _add(logger, ours)
-
-
-def _is_printed(logger: logging.Logger) -> bool:
-    """Whether records of `logger` reach a handler of ours, now or when all is taken over."""
-    node: logging.Logger | None = logger
-    while node is not None:
-        if node.parent is None or any(type(handler) is Handler or is_console(handler) for handler in node.handlers):
-            return True
-        node = node.parent if node.propagate else None
-    return False
-
-
-def is_console(handler: logging.Handler) -> bool:
-    """Whether the handler prints to the process's own standard output or error."""
-    stream = getattr(handler, "stream", None)
-    if stream is None or not isinstance(handler, logging.StreamHandler):
-        return False
-    consoles = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    return stream in consoles or any(_is_same_file(stream, console) for console in consoles)
-
-
-def _is_same_file(stream: object, console: object) -> bool:
-    """Whether both write to one file, pipe or terminal, as "/dev/stdout" does."""
-    one, other = descriptor_of(stream), descriptor_of(console)
-    try:
-        return one is not None and other is not None and os.path.sameopenfile(one, other)
-    except OSError:
-        return False
-
-
-def _level_is_given() -> bool:
-    given = getattr(settings, "LOGGING", None) or {}
-    loggers = given.get("loggers") or {}
-    return any("level" in (root or {}) for root in (given.get("root"), loggers.get(""), loggers.get("root")))
-
-
-def effective_level() -> str:
-    """Return the name of the level below which the root logger drops records."""
-    return logging.getLevelName(logging.getLogger().level)
-
-
-def is_structured() -> bool:
-    """Whether lines are meant for machines."""
-    return log_format() != "console"
-
-
-__all__ = ["BoundLogger", "Formatter", "Handler", "Limits", "get_logger", "init_structured_logging"]

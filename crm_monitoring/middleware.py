@@ -19,7 +19,7 @@ from django.http.response import StreamingHttpResponse
 from django_structlog import signals
 from django_structlog.middlewares import RequestMiddleware
 
-from crm_monitoring import conf, context, faults, lifecycle, logs
+from crm_monitoring import conf, context, faults, lifecycle, logging_setup
 from crm_monitoring.context import RequestContext
 from crm_monitoring.lifecycle import logger
 from crm_monitoring.streaming import watch_stream
@@ -106,7 +106,7 @@ def _running(request: HttpRequest) -> RequestContext | None:
 @faults.guarded
 def _take_over_logging() -> None:
     if conf.get().CONFIGURE_LOGGING:
-        logs.take_over()
+        logging_setup.take_over()
 
 
 @faults.guarded

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from crm_monitoring.views import test_sentry
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
+
+from crm_monitoring.views import test_sentry
 
 handler500 = "crm_monitoring.views.server_error"
 

@@ -32,8 +32,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from crm_monitoring import apps, context, faults, get_logger, init_structured_logging, logs
-from crm_monitoring.logs import Formatter, Handler, is_console
+from crm_monitoring import apps, context, faults, get_logger, init_structured_logging, logging_setup
+from crm_monitoring import lines as log_output
+from crm_monitoring.logging_setup import is_console
+from crm_monitoring.logs import Formatter, Handler
 from tests.clients import WSGIClient
 from tests.conftest import Lines
 from tests.core.test_rendering import Hostile, Interrupted, unhurried, values
@@ -71,14 +73,14 @@ def state() -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
-    before, undo, last_resort = state(), list(logs._undo), logging.lastResort
+    before, undo, last_resort = state(), list(logging_setup._undo), logging.lastResort
     yield
     logging.lastResort = last_resort
     for name in state():
         one = logging.getLogger(name)
         one.handlers[:], one.filters[:], level, one.propagate, one.disabled = before.get(name, ([], [], 0, True, False))
         one.setLevel(level)
-    logs._undo[:] = undo
+    logging_setup._undo[:] = undo
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def kept() -> Kept:
 def configure(**config: Any) -> None:
     """Apply a project's LOGGING, then start as Django would."""
     logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **config})
-    logs.take_over()
+    logging_setup.take_over()
 
 
 # -- a line ---------------------------------------------------------------------------------------------------------------
@@ -260,7 +262,7 @@ def test_an_observer_that_fails_costs_nothing_but_what_it_observes(
 def test_what_observes_for_a_while_sees_lines_of_both_kinds(lines: Lines) -> None:
     seen: list[str] = []
 
-    with logs.observed(lambda logger, method, line: seen.append(line["event"]) or line):
+    with logging_setup.observed(lambda logger, method, line: seen.append(line["event"]) or line):
         logger.info("native")
         logging.getLogger("library").info("standard")
     logger.info("after")
@@ -271,9 +273,9 @@ def test_what_observes_for_a_while_sees_lines_of_both_kinds(lines: Lines) -> Non
 
 @pytest.fixture
 def observers() -> Iterator[Callable[..., None]]:
-    before = logs._observers
+    before = logging_setup._observers
     yield init_structured_logging
-    logs._observers = before
+    logging_setup._observers = before
     init_structured_logging()
 
 
@@ -799,13 +801,13 @@ def test_the_root_level_is_ours_unless_logging_gives_one(given_logging: Any, lev
     project = {"version": 1, "disable_existing_loggers": False, **given_logging}
 
     with override_settings(LOGGING=project, CRM_MONITORING={"LOG_LEVEL": "DEBUG"}):
-        assert logs.effective_level() == level
+        assert logging_setup.effective_level() == level
 
 
 @pytest.mark.parametrize("server_name", ["uvicorn", "gunicorn"])
 def test_lines_of_servers_are_ours(lines: Lines, server_name: str) -> None:
     access = _start_logging_of(server_name)
-    logs.take_over()
+    logging_setup.take_over()
 
     logging.getLogger(f"{server_name}.error").info("started")
     logging.getLogger(f"{server_name}.access").info(*access)
@@ -833,18 +835,18 @@ def _start_logging_of(server_name: str) -> tuple[Any, ...]:
 
 
 def test_a_second_start_has_no_effect(lines: Lines) -> None:
-    before, steps = state(), len(logs._undo)
+    before, steps = state(), len(logging_setup._undo)
 
     init_structured_logging()
     apps.start()
     logger.info("imported")
 
-    assert state() == before and len(logs._undo) == steps
+    assert state() == before and len(logging_setup._undo) == steps
     assert lines.one("imported")
 
 
 def test_switching_back_and_forth_leaves_nothing_behind(monitoring: Any, lines: Lines) -> None:
-    before, steps, threads = state(), len(logs._undo), writers()
+    before, steps, threads = state(), len(logging_setup._undo), writers()
 
     for _ in range(3):
         monitoring(LOG_FORMAT="logfmt", LOG_LEVEL="DEBUG", LOG_QUEUE_SIZE=10)
@@ -853,7 +855,7 @@ def test_switching_back_and_forth_leaves_nothing_behind(monitoring: Any, lines: 
         monitoring(LOG_FORMAT="json")
 
     assert len(lines.named("queued")) == 3
-    assert (state(), len(logs._undo), writers()) == (before, steps, threads)
+    assert (state(), len(logging_setup._undo), writers()) == (before, steps, threads)
 
 
 def test_the_level_follows_the_setting(monitoring: Any, lines: Lines) -> None:
@@ -925,8 +927,8 @@ def test_auto_is_for_people_on_a_terminal_with_debug(
     settings.CRM_MONITORING = {"LOG_FORMAT": "auto"}
     settings.DEBUG = debug
 
-    assert logs.log_format() == format
-    assert logs.is_structured() is (format == "json")
+    assert log_output.log_format() == format
+    assert log_output.is_structured() is (format == "json")
 
 
 def test_console_is_coloured_and_prints_tracebacks(monitoring: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -973,11 +975,11 @@ def test_lines_go_through_the_queue_when_it_is_on(monitoring: Any, lines: Lines)
 def test_lines_are_json_within_the_default_limits_as_long_as_there_are_no_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logs, "settings", LazySettings())
-    logs._renderer.cache_clear()
+    monkeypatch.setattr(log_output, "settings", LazySettings())
+    log_output.renderer.cache_clear()
 
     line = Formatter().format(logging.makeLogRecord({"msg": "x" * 20_000, "name": "x"}))
-    logs._renderer.cache_clear()
+    log_output.renderer.cache_clear()
 
     event = orjson.loads(line)["event"]
     assert "characters]" in event and 16_000 < len(event) <= 16 * 1024

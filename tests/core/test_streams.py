@@ -257,10 +257,10 @@ def test_lines_of_threads_and_processes_do_not_mix() -> None:
 def test_a_fork_in_the_middle_of_a_write_leaves_the_child_able_to_log() -> None:
     lines = events(
         """
-        from crm_monitoring import logs
+        from crm_monitoring import lines
         held, go = threading.Event(), threading.Event()
         def hold():
-            with logs._standard_output._lock:
+            with lines._standard_output._lock:
                 held.set()
                 go.wait()
         threading.Thread(target=hold, daemon=True).start()
@@ -282,8 +282,8 @@ def test_a_signal_handler_may_log_while_its_thread_writes() -> None:
         """
         import signal
         signal.signal(signal.SIGALRM, lambda *args: logger.info("alarm"))
-        from crm_monitoring import logs
-        with logs._standard_output._lock:
+        from crm_monitoring import lines
+        with lines._standard_output._lock:
             signal.raise_signal(signal.SIGALRM)
         """
     )
