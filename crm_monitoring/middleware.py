@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from asgiref.sync import sync_to_async
 from django.core.signals import request_finished
@@ -166,7 +166,7 @@ def _send_start(running: RequestContext | None) -> None:
         _send(running, signals.bind_extra_request_metadata, known, request=request)
 
 
-def _wants_end(running: RequestContext | None) -> bool:
+def _wants_end(running: RequestContext | None) -> TypeGuard[RequestContext]:
     if running is None:
         return False
     if running.error is None:
@@ -177,9 +177,7 @@ def _wants_end(running: RequestContext | None) -> bool:
 
 
 @faults.guarded
-def _send_end(running: RequestContext | None, response: HttpResponseBase) -> None:
-    if running is None:
-        return
+def _send_end(running: RequestContext, response: HttpResponseBase) -> None:
     request, error = running.request, running.error
     known = {"request": f"{request.method} {request.path}", "code": response.status_code}
     if error is None:

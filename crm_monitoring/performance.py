@@ -20,7 +20,7 @@ from crm_monitoring.sentry import OperationSpan, start_operation_span
 if sys.version_info >= (3, 12):
     from inspect import iscoroutinefunction
 else:
-    from asgiref.sync import iscoroutinefunction
+    from asgiref.sync import iscoroutinefunction  # pragma: no cover - coverage is measured on a later Python
 
 P = ParamSpec("P")
 T = TypeVar("T")

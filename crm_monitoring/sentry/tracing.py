@@ -110,11 +110,6 @@ class RequestTrace:
         span = current_span()
         return self._own_span_id if span is None else span.span_id
 
-    @property
-    def sampled(self) -> bool:
-        """Whether spans are kept."""
-        return self._segment is not None and bool(self._segment.sampled)
-
     def name(self, endpoint: str) -> None:
         """Name the transaction after its route, unless somebody named it otherwise."""
         if self.given_name is None:

@@ -405,3 +405,11 @@ def test_the_readmes_table_has_one_row_a_key() -> None:
     assert [row.split("`")[1] for row in rows] == KEYS
     assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
     assert any("Environment variable: `SENTRY_DSN`." in row for row in rows)
+
+
+def test_a_back_end_that_nobody_knows_is_an_error(monitoring: Any) -> None:
+    monitoring(BACKEND="sentri")
+
+    (problem,) = conf.load().problems
+    assert problem.id == "crm_monitoring.E007"
+    assert conf.get().BACKEND == "sentry"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 from django.contrib.auth import get_user_model
+from django.core.signals import got_request_exception
 
 from crm_monitoring import (
     add_breadcrumb,
@@ -134,6 +135,34 @@ def test_an_error_in_a_template_shows_the_templates_own_line(
     frames = exception_of(sentry.events[0])["stacktrace"]["frames"]
     (frame,) = [frame for frame in frames if frame["filename"].endswith("broken.html")]
     assert "broken_filter" in frame["context_line"]
+
+
+def test_a_signal_without_an_exception_reports_nothing(sentry: MemoryTransport) -> None:
+    got_request_exception.send(sender=None, request=None)
+
+    assert sentry.events == []
+
+
+def test_a_report_that_fails_changes_nothing(
+    server: WSGIClient, sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crm_monitoring import faults
+    from crm_monitoring.sentry import integration
+
+    monkeypatch.setattr(faults, "reraise", False)
+    monkeypatch.setattr(integration, "capture_crash", lambda error: 1 / 0)
+
+    assert server.get("/fails/").status == 500
+    assert "Reporting a crash failed 1 time, last with ZeroDivisionError." in faults.sentences()
+
+
+def test_a_client_of_others_gets_its_events_as_they_are() -> None:
+    transport = MemoryTransport()
+    with sentry_sdk.new_scope() as scope:
+        scope.set_client(sentry_sdk.Client(transport=transport, default_integrations=False))
+        sentry_sdk.capture_message("theirs")
+
+    assert "request" not in transport.events[0]
 
 
 # -- log lines ------------------------------------------------------------------------------------------------------------

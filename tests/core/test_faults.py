@@ -146,3 +146,11 @@ def test_reset_forgets_everything(lines: Lines, clock: list[float]) -> None:
     assert faults.losses() == {}
     assert faults.sentences() == ["The collector failed 1 time, last with ValueError."]
     assert len(lines.named("monitoring_failed")) == 2
+
+
+def test_a_forked_child_starts_with_no_losses() -> None:
+    faults.lose("lines")
+
+    faults._start_over_in_child()
+
+    assert faults.losses() == {}

@@ -103,6 +103,14 @@ def test_a_correlation_id_is_bound_where_django_structlog_is_told_to_trust_it(
     assert lines.one("ok_served")["correlation_id"] == "order-9"
 
 
+def test_without_a_correlation_id_none_is_bound(server: WSGIClient, lines: Lines, settings: Any) -> None:
+    settings.DJANGO_STRUCTLOG_TRUST_UPSTREAM_CORRELATION_ID = True
+
+    server.get("/ok/")
+
+    assert "correlation_id" not in lines.one("ok_served")
+
+
 def test_what_a_view_binds_does_not_reach_the_next_request(wsgi: WSGIClient, lines: Lines) -> None:
     @receiver(signals.bind_extra_request_metadata, weak=False)
     def bind(**kwargs: Any) -> None:
@@ -350,6 +358,48 @@ def test_a_monitoring_that_cannot_begin_still_serves(server: WSGIClient, monkeyp
     assert server.get("/ok/").status == 200
     assert server.get("/fails/").status == 500
     assert "_begin failed 2 times, last with ZeroDivisionError." in faults.sentences()
+
+
+def test_a_monitoring_that_cannot_begin_lets_receivers_and_interruptions_be(
+    wsgi: WSGIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crm_monitoring import faults, lifecycle
+
+    @receiver(signals.bind_extra_request_metadata, weak=False)
+    def start(**kwargs: Any) -> None:
+        pytest.fail("there is no request to tell of")
+
+    monkeypatch.setattr(faults, "reraise", False)
+    monkeypatch.setattr(lifecycle, "begin", lambda request: 1 / 0)
+
+    with pytest.raises(SystemExit):
+        wsgi.get("/exits/1/")
+    signals.bind_extra_request_metadata.disconnect(start)
+
+
+def test_a_request_without_a_trace_is_concluded_too(rf: Any, lines: Lines) -> None:
+    from crm_monitoring import lifecycle
+    from crm_monitoring.context import RequestContext
+
+    running = RequestContext(rf.get("/ok/"), "abc", "GET")
+
+    lifecycle.enter_view(running, views.ok)
+    lifecycle.conclude(running, 200)
+
+    assert lines.one("request_finished")["status"] == 200
+
+
+def test_the_middleware_leaves_logging_alone_where_it_is_the_projects(monitoring: Any) -> None:
+    import logging
+
+    from crm_monitoring.logs import Handler
+    from crm_monitoring.middleware import MonitoringMiddleware
+
+    monitoring(CONFIGURE_LOGGING=False)
+
+    MonitoringMiddleware(lambda request: None)
+
+    assert not any(type(handler) is Handler for handler in logging.getLogger().handlers)
 
 
 def test_djangos_own_complaint_about_a_middleware_is_heard(settings: Any) -> None:

@@ -114,6 +114,36 @@ def test_the_view_may_name_its_transaction(settings: Any, lifecycle: Any, rf: An
     assert (request["name"], request["op"]) == ("nightly import", "import")
 
 
+def test_a_request_that_is_not_traced_can_be_named_too(monitoring: Any, transport: MemoryTransport, rf: Any) -> None:
+    from crm_monitoring import capture_message
+    from crm_monitoring import lifecycle as requests
+
+    monitoring(TRACES_METHODS=[], SENTRY_OPTIONS={"transport": transport})
+    running = requests.begin(rf.get("/ok/"))
+    set_transaction_context("nightly import")
+    capture_message("now")
+    requests.conclude(running, 200)
+
+    assert transport.events[0]["transaction"] == "nightly import"
+
+
+def test_where_the_sdk_watches_requests_its_trace_is_borrowed(
+    sentry: MemoryTransport, rf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crm_monitoring.sentry import tracing
+
+    monkeypatch.setattr(tracing, "sdk_watches_requests", lambda: True)
+    trace = tracing.trace_request(rf.get("/"), "abc", "GET", unmonitored=True)
+    trace.name("GET /")
+    trace.close(200)
+    sentry_sdk.capture_message("now")
+
+    assert sentry.transactions == []
+    assert sentry.events[0]["tags"]["request_id"] == "abc"
+    assert sentry.events[0]["contexts"]["trace"]["trace_id"] == trace.trace_id
+    assert "transaction" not in sentry.events[0]
+
+
 # -- sampling -------------------------------------------------------------------------------------------------------------
 
 
