@@ -127,13 +127,14 @@ def test_a_request_that_is_not_traced_can_be_named_too(monitoring: Any, transpor
     assert transport.events[0]["transaction"] == "nightly import"
 
 
+@pytest.mark.parametrize("unmonitored", [False, True])
 def test_where_the_sdk_watches_requests_its_trace_is_borrowed(
-    sentry: MemoryTransport, rf: Any, monkeypatch: pytest.MonkeyPatch
+    sentry: MemoryTransport, rf: Any, monkeypatch: pytest.MonkeyPatch, unmonitored: bool
 ) -> None:
     from crm_monitoring.sentry import tracing
 
     monkeypatch.setattr(tracing, "sdk_watches_requests", lambda: True)
-    trace = tracing.trace_request(rf.get("/"), "abc", "GET", unmonitored=True)
+    trace = tracing.trace_request(rf.get("/"), "abc", "GET", unmonitored=unmonitored)
     trace.name("GET /")
     trace.close(200)
     sentry_sdk.capture_message("now")
