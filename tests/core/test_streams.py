@@ -316,6 +316,7 @@ def slow() -> Iterator[Slow]:
 
 @pytest.fixture
 def queued(slow: Slow) -> Iterator[QueuedOutput]:
+    wait_for_writers(0)
     output = QueuedOutput(slow)
     output.size = 3
     yield output
@@ -328,6 +329,14 @@ def writers() -> int:
     return sum(thread.name == "crm_monitoring-log-writer" and thread.is_alive() for thread in threading.enumerate())
 
 
+def wait_for_writers(count: int) -> None:
+    """Wait until so many writer threads run: one that a test has stalled ends a moment after it may go on."""
+    deadline = time.monotonic() + 5
+    while writers() != count:
+        assert time.monotonic() < deadline, f"{writers()} writer threads run, not {count}"
+        time.sleep(0.001)
+
+
 def wait_until_taken(queued: QueuedOutput) -> None:
     deadline = time.monotonic() + 5
     while not queued._queue.empty():
@@ -336,11 +345,11 @@ def wait_until_taken(queued: QueuedOutput) -> None:
 
 
 def test_no_thread_runs_before_the_first_line(queued: QueuedOutput) -> None:
-    before = writers()
+    assert writers() == 0
 
     queued.write(b"1\n")
 
-    assert writers() == before + 1
+    assert writers() == 1
 
 
 def test_lines_are_written_in_order(queued: QueuedOutput, slow: Slow) -> None:
@@ -376,11 +385,10 @@ def test_stopping_gives_up_in_time_and_counts_what_is_left(queued: QueuedOutput)
 def test_a_stopped_output_ends_its_thread_and_starts_another_with_the_next_line(
     queued: QueuedOutput, slow: Slow
 ) -> None:
-    before = writers()
     slow.go_on.set()
     queued.write(b"1\n")
     queued.stop()
-    assert writers() == before
+    wait_for_writers(0)
 
     queued.write(b"2\n")
     queued.stop()
