@@ -403,7 +403,7 @@ def test_postgresql(running: RequestContext) -> None:
 
 @pytest.mark.skipif(not answers(3306), reason="no MariaDB answers at 127.0.0.1:3306")
 def test_mariadb(running: RequestContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    pymysql = pytest.importorskip("pymysql")
+    pymysql = pytest.importorskip("pymysql", reason="PyMySQL is not installed")
     # It stands in for mysqlclient, which has to be compiled; Django asks for that one's version.
     monkeypatch.setattr(pymysql, "version_info", (2, 2, 7, "final", 0))
     pymysql.install_as_MySQLdb()
