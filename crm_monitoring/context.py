@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from contextlib import suppress
 from contextvars import ContextVar
 from time import perf_counter, time
@@ -15,6 +15,8 @@ from crm_monitoring.privacy import UrlSecrets
 from crm_monitoring.records import UNROUTED
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from django.http import HttpRequest
     from django.urls import ResolverMatch
 
@@ -43,8 +45,11 @@ class RequestContext:
         trace: The request's place in Sentry, None where there is none.
         error: What the request failed with, once it has.
         event_id: Id of the Sentry event that reports the failure.
+        shown_error: The last exception that a line of it carried, where that was raised, and both as text.
+        outcome: How it ends for release health: "exited", "errored" or "crashed".
         reports: Failures that were reported and not sent yet.
         outer: The request that was running when this one began inside it.
+        outer_bound: The fields that the lines of that request, or of the command or task, carry.
         handed_over: Its response has left the middleware; only a stream may still run.
         concluded: Its line is written and its record emitted.
         status_on_leave: The status of a stream, to conclude with if the server is done before the stream has said so.
@@ -63,6 +68,7 @@ class RequestContext:
         "handed_over",
         "handled_error",
         "method",
+        "outcome",
         "outer",
         "outer_bound",
         "recent_queries",
@@ -71,6 +77,7 @@ class RequestContext:
         "request",
         "request_id",
         "route",
+        "shown_error",
         "started",
         "started_clock",
         "statements",
@@ -91,7 +98,9 @@ class RequestContext:
         self.trace: RequestTrace | None = None
         self.error: BaseException | None = None
         self.handled_error: Exception | None = None
+        self.shown_error: tuple[tuple[BaseException, TracebackType | None], str] | None = None
         self.event_id: str | None = None
+        self.outcome = "exited"
         self.reports: list[Report] = []
         self.outer: RequestContext | None = None
         self.outer_bound: dict[str, Any] = {}
@@ -102,7 +111,7 @@ class RequestContext:
         self.extra: dict[str, Any] = {}
         self.db_queries = 0
         self.db_ms = 0.0
-        self.statements: Counter[str] = Counter()
+        self.statements: dict[str, int] = {}
         self.repeated: dict[str, dict[str, Any]] = {}
         self.recent_queries: deque[Query] = deque(maxlen=RECENT_QUERIES)
 

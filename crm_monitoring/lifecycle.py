@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import structlog
@@ -18,7 +17,7 @@ from crm_monitoring.names import method_of, route_of
 from crm_monitoring.queries import tell_n_plus_one
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST, UNROUTED, RequestRecord
 from crm_monitoring.request_ids import request_id_of
-from crm_monitoring.sentry import capture_crash, report_handled, report_server_error, trace_request
+from crm_monitoring.sentry import capture_crash, report_handled, report_server_error, trace_request, units
 from crm_monitoring.sentry.reports import send_held
 from crm_monitoring.sentry.tracing import is_unmonitored
 
@@ -31,6 +30,9 @@ def begin(request: HttpRequest) -> RequestContext:
     previous = context.current()
     if previous is not None:
         _step_over(previous, running)
+    if running.outer is not None or units.current() is not None:
+        # What runs around the request goes on when it is done.
+        running.outer_bound = structlog.contextvars.get_contextvars()
     _bind(running)
     running.unmonitored = _is_unmonitored_path(request.path_info)
     running.trace = trace_request(request, running.request_id, running.method, unmonitored=running.unmonitored)
@@ -43,23 +45,21 @@ def _step_over(previous: RequestContext, running: RequestContext) -> None:
         # Its server never closed the response.
         leave(previous)
     else:
-        # A request made within a request: the outer one goes on when this one is done.
         running.outer = previous
-        running.outer_bound = structlog.contextvars.get_contextvars()
 
 
 def _bind(running: RequestContext) -> None:
     # Where code of others (django-structlog's receivers for Celery and tasks among it) looks for the id.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=running.request_id)
-    if app_settings.TRUST_UPSTREAM_CORRELATION_ID:
-        correlation_id = running.request.META.get("HTTP_X_CORRELATION_ID")
-        if correlation_id:
-            structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
+    correlation_id = running.request.META.get("HTTP_X_CORRELATION_ID")
+    if correlation_id and app_settings.TRUST_UPSTREAM_CORRELATION_ID:
+        structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
 
 
 def _is_unmonitored_path(path: str) -> bool:
-    return any(path == known or path.startswith(f"{known.rstrip('/')}/") for known in conf.get().UNMONITORED_PATHS)
+    paths = conf.get().UNMONITORED_PATHS
+    return path.startswith(paths) and any(path == known or path.startswith(f"{known.rstrip('/')}/") for known in paths)
 
 
 def enter_view(running: RequestContext, view: Any) -> None:
@@ -159,15 +159,16 @@ def _log(running: RequestContext, record: RequestRecord) -> None:
         fields["ip"] = record.client_ip
     if running.error is not None:
         fields["exc_info"] = running.error
-    logger.log(_level(running, record), "request_finished" if running.error is None else "request_failed", **fields)
+    write = getattr(logger, _level(running, record))
+    write("request_finished" if running.error is None else "request_failed", **fields)
 
 
-def _level(running: RequestContext, record: RequestRecord) -> int:
+def _level(running: RequestContext, record: RequestRecord) -> str:
     if record.failed:
-        return logging.ERROR
+        return "error"
     if running.unmonitored:
-        return logging.DEBUG
-    return logging.WARNING if record.status >= 400 else logging.INFO
+        return "debug"
+    return "warning" if record.status >= 400 else "info"
 
 
 def _close(running: RequestContext, status: int) -> None:
@@ -176,9 +177,7 @@ def _close(running: RequestContext, status: int) -> None:
     finally:
         _close_trace(running, status)
     if running.outer is not None:
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(**running.outer_bound)
-        context.use(running.outer)
+        _give_back(running)
 
 
 def _close_trace(running: RequestContext, status: int) -> None:
@@ -188,12 +187,17 @@ def _close_trace(running: RequestContext, status: int) -> None:
         running.trace.name(running.endpoint)
     if running.unmonitored:
         running.trace.discard()
-    running.trace.close(status)
+    running.trace.close(status, running.outcome)
 
 
 def leave(running: RequestContext) -> None:
     """Forget the request: its server has closed the response, and no line of it can follow."""
     if running.status_on_leave is not None:
         conclude(running, running.status_on_leave, running.bytes_on_leave)
-    context.use(None)
+    _give_back(running)
+
+
+def _give_back(running: RequestContext) -> None:
+    context.use(running.outer)
     structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**running.outer_bound)

@@ -15,6 +15,8 @@ import traceback
 from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
+from time import time
 from typing import Any, cast
 
 import structlog
@@ -37,6 +39,7 @@ Processor = Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, A
 _EVENT_ATTRIBUTE = "_crm_monitoring_event"
 _WRITTEN_ATTRIBUTE = "_crm_monitoring_written"
 _LINE_FIELDS = ("event", "level", "timestamp", "logger")
+_OUR_FIELDS = frozenset(_LINE_FIELDS)
 _RECORD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
     "asctime",
     "color_message",  # uvicorn's, the message once more with the codes of a terminal
@@ -153,8 +156,9 @@ class BoundLogger(structlog.stdlib.BoundLogger):
             if "event" in line:
                 _set_aside(line, "event")
             line["event"] = _interpolated(event, args) if args else event
-            for processor in self._processors:
-                line = cast(MutableMapping[str, Any], processor(self._logger, method, line))
+            logger, processors = self._logger, cast(list[Processor], self._processors)
+            for processor in processors:
+                line = processor(logger, method, line)
         except structlog.DropEvent:
             pass
         except Exception as error:
@@ -225,9 +229,10 @@ def get_logger(name: str | None = None) -> Any:
 def complete(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Put level, timestamp and logger beside the event; a field of the caller with one of these names gets a "_" behind it."""
     event = line.pop("event", None)
-    for name in _LINE_FIELDS:
-        if name in line:
-            _set_aside(line, name)
+    if not _OUR_FIELDS.isdisjoint(line):
+        for name in _LINE_FIELDS:
+            if name in line:
+                _set_aside(line, name)
     _resolve(line)
     if line.get("stack_info") is True:
         _own(line, "stack", "".join(traceback.format_stack()[-_STACK_FRAMES:-_OUR_FRAMES]).rstrip())
@@ -241,20 +246,28 @@ def complete(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutabl
     }
 
 
-def add_request(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add the running request's ids, and what is bound by `structlog.contextvars`."""
+def add_bound(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add what is bound by `structlog.contextvars`, and the user where the running request knows one."""
+    request = context.current()
+    for name, value in structlog.contextvars.get_contextvars().items():
+        # The request's own id follows, when the line has been searched for secrets.
+        if request is None or name != "request_id":
+            line.setdefault(name, value)
+    if request is not None and "user_id" not in line:
+        user_id = request.user_id
+        if user_id is not None:
+            line["user_id"] = user_id
+    return line
+
+
+def add_ids(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the running request's ids, which are no secrets."""
     request = context.current()
     if request is not None:
         _own(line, "request_id", request.request_id)
         if request.trace is not None:
             _own(line, "trace_id", request.trace.trace_id)
             _own(line, "span_id", request.trace.span_id)
-    for name, value in structlog.contextvars.get_contextvars().items():
-        line.setdefault(name, value)
-    if request is not None and "user_id" not in line:
-        user_id = request.user_id
-        if user_id is not None:
-            line["user_id"] = user_id
     return line
 
 
@@ -318,10 +331,21 @@ def _readable(line: Event) -> str:
 def _render(line: Event) -> bytes:
     """Return the line as bytes, its exception as text, without a newline."""
     if "exc_info" in line:
-        shown = scrub_text(format_exception(line["exc_info"]), context.current())
+        shown = _shown(line["exc_info"])
         line = {name: value for name, value in line.items() if name != "exc_info"}
         _own(line, "exception", shown)
     return lines.renderer()(line)
+
+
+def _shown(error: BaseException) -> str:
+    """Return the exception as text, the same for each line of one request that carries it: Django's, and the request's own."""
+    running = context.current()
+    if running is None:
+        return scrub_text(format_exception(error))
+    place = error, error.__traceback__
+    if running.shown_error is None or running.shown_error[0] != place:
+        running.shown_error = place, scrub_text(format_exception(error), running)
+    return running.shown_error[1]
 
 
 def exception_of(line: MutableMapping[str, Any]) -> BaseException | None:
@@ -338,11 +362,18 @@ def exception_of(line: MutableMapping[str, Any]) -> BaseException | None:
 
 
 def _now() -> str:
-    return _iso(datetime.now(UTC))
+    return _iso(time())
 
 
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+def _iso(moment: float) -> str:
+    """Return a Unix time as "2026-11-23T10:30:45.123Z"."""
+    seconds = int(moment)
+    return f"{_second(seconds)}.{int((moment - seconds) * 1000):03d}Z"
+
+
+@lru_cache(2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 # -- records of the standard library --------------------------------------------------------------------------------------
@@ -371,7 +402,7 @@ def _line_from(record: logging.LogRecord) -> Event:
         _own(line, "stack", record.stack_info)
     level = str(record.levelname).lower()
     line = complete(record, level, line)
-    line["timestamp"] = _iso(datetime.fromtimestamp(record.created, UTC))
+    line["timestamp"] = _iso(record.created)
     for processor in shared:
         line = processor(record, level, line)
     return cast(Event, line)

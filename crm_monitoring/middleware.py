@@ -14,6 +14,7 @@ from typing import Any, TypeGuard, cast
 
 from asgiref.sync import sync_to_async
 from django.core.signals import request_finished
+from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponseBase
 from django.http.response import StreamingHttpResponse
 from django_structlog import signals
@@ -155,7 +156,7 @@ request_finished.connect(forget, dispatch_uid="crm_monitoring")
 
 
 def _wants_start() -> bool:
-    return signals.bind_extra_request_metadata.has_listeners(MonitoringMiddleware)
+    return _is_heard(signals.bind_extra_request_metadata)
 
 
 @faults.guarded
@@ -170,10 +171,13 @@ def _wants_end(running: RequestContext | None) -> TypeGuard[RequestContext]:
     if running is None:
         return False
     if running.error is None:
-        return signals.bind_extra_request_finished_metadata.has_listeners(MonitoringMiddleware)
-    return signals.bind_extra_request_failed_metadata.has_listeners(
-        MonitoringMiddleware
-    ) or signals.update_failure_response.has_listeners(MonitoringMiddleware)
+        return _is_heard(signals.bind_extra_request_finished_metadata)
+    return _is_heard(signals.bind_extra_request_failed_metadata) or _is_heard(signals.update_failure_response)
+
+
+def _is_heard(signal: Signal) -> bool:
+    # has_listeners() takes a lock to find out that there are none.
+    return bool(signal.receivers) and signal.has_listeners(MonitoringMiddleware)
 
 
 @faults.guarded

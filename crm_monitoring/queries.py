@@ -148,10 +148,11 @@ def _count(request: RequestContext, query: Query, threshold: int) -> None:
 
 
 def _count_statement(request: RequestContext, sql: str, threshold: int) -> None:
-    if sql not in request.statements and len(request.statements) >= _MAX_STATEMENTS:
+    count = request.statements.get(sql, 0) + 1
+    if count == 1 and len(request.statements) >= _MAX_STATEMENTS:
         return
-    request.statements[sql] += 1
-    if request.statements[sql] == threshold + 1:
+    request.statements[sql] = count
+    if count == threshold + 1:
         # The first place that goes over the threshold is inside the loop that is to blame.
         request.repeated[sql] = caller()
 

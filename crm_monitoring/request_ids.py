@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from secrets import token_hex
+from functools import cache
+from random import getrandbits
 
 from django.http import HttpRequest
 
 from crm_monitoring import conf
+from crm_monitoring.privacy import scrub_text
 
 _VALID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 
 def request_id_of(request: HttpRequest) -> str:
-    """Return the id the caller sent, if it is trusted and harmless, else a new one of 32 hexadecimal digits."""
+    """Return the id the caller sent, if it is trusted, harmless and no secret, else a new one of 32 hexadecimal digits."""
     config = conf.get()
     if config.TRUST_REQUEST_ID:
         given = request.META.get(_meta_key(config.REQUEST_ID_HEADER), "")
-        if _VALID.match(given):
+        if _VALID.match(given) and scrub_text(given) == given:
             return str(given)
-    return token_hex(16)
+    return f"{getrandbits(128):032x}"
 
 
+@cache
 def _meta_key(header: str) -> str:
     return f"HTTP_{header.upper().replace('-', '_')}"

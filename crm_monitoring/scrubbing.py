@@ -82,6 +82,7 @@ class Scrubber:
         self._max_text = max_text
         self.ordinary_keys: set[str] = set()
         self.clean_texts: set[str] = set()
+        self.clean_items: set[tuple[str, str]] = set()
         self.searches = {Kind.URL: self.url, Kind.QUERY: self.query, Kind.SOURCE: self.source}
 
     def is_sensitive(self, key: str) -> bool:
@@ -218,11 +219,11 @@ def _delimited(form: str, path: str) -> str:
     return pattern if re.search(pattern, path) else re.escape(form)
 
 
-def remember(known: set[str], text: str) -> None:
-    """Add `text` to a bounded set."""
+def remember(known: set[T], item: T) -> None:
+    """Add `item` to a bounded set."""
     if len(known) >= _MAX_CACHED:
         known.clear()
-    known.add(text)
+    known.add(item)
 
 
 class _Walk:
@@ -285,7 +286,7 @@ class _Walk:
         # Read by dict itself, at once: Django's MultiValueDict gives something else, and another thread may write.
         items = list(dict.items(value))
         changes = {}
-        ordinary, clean = self._ordinary, self._scrubber.clean_texts
+        ordinary, clean, known = self._ordinary, self._scrubber.clean_texts, self._scrubber.clean_items
         for key, item in items:
             if key in ordinary:
                 # What most fields of a line are, without a call for each.
@@ -296,6 +297,13 @@ class _Walk:
                 elif form in _ATOMS or (form is int and item < _FIRST_CARD_NUMBER):
                     continue
                 name, scrubbed = key, self.any(item, depth)
+            elif type(item) is str and self._renamed is None and type(key) is str:
+                # Of a line the path: searched otherwise than most, and the same again and again.
+                if (key, item) in known:
+                    continue
+                name, scrubbed = self._item(key, item, depth)
+                if name is key and scrubbed is item and len(key) + len(item) <= MAX_CACHED_LETTERS:
+                    remember(known, (key, item))
             else:
                 name, scrubbed = self._item(key, item, depth)
             if scrubbed is not item or name is not key:

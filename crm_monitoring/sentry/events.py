@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, cast
 
 import sentry_sdk
@@ -27,6 +28,8 @@ _SENTRY_LEVELS = {"critical": "fatal"}
 _NOT_FIELDS = frozenset(
     ("event", "level", "timestamp", "logger", "exc_info", "request_id", "trace_id", "span_id", "user_id")
 )
+
+_MAX_LOGGERS = 1024
 
 # Their lines repeat what the request itself reports, or what the SDK does.
 _UNREPORTED = (
@@ -149,10 +152,14 @@ def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mu
     severity = _LEVELS.get(line["level"], logging.INFO)
     if sentry_sdk.get_client().transport is None or severity < logging.INFO:
         return line
+    is_sent = config.SENTRY_LOGS and config.BACKEND == "sentry" and not _is_of(line["logger"], ("sentry_sdk",))
+    is_reported = not _is_of(line["logger"], _UNREPORTED)
+    if not (is_sent or is_reported):
+        return line
     fields = {name: value for name, value in line.items() if name not in _NOT_FIELDS}
-    if config.SENTRY_LOGS and config.BACKEND == "sentry" and not _is_of(line["logger"], ("sentry_sdk",)):
+    if is_sent:
         _send_log(line, fields)
-    if not _is_of(line["logger"], _UNREPORTED):
+    if is_reported:
         if severity >= _LEVELS[config.SENTRY_EVENT_LEVEL.lower()]:
             _report_line(line, fields)
         sentry_sdk.add_breadcrumb(
@@ -175,6 +182,7 @@ def _attribute(value: Any) -> str | int | float | bool:
     return value if type(value) in (bool, int, float) else cut(text(value), conf.get().LOG_MAX_STRING)
 
 
+@lru_cache(_MAX_LOGGERS)
 def _is_of(logger_name: str, names: tuple[str, ...]) -> bool:
     return any(logger_name == name or logger_name.startswith(f"{name}.") for name in names)
 

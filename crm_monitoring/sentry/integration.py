@@ -21,6 +21,7 @@ from crm_monitoring import context, faults
 from crm_monitoring.sentry.events import capture_crash
 from crm_monitoring.sentry.marked import hide_marked
 from crm_monitoring.sentry.request_data import add_request_data, with_template_frames
+from crm_monitoring.sentry.tally import outcome_of, worse
 
 
 class RequestIntegration(Integration):
@@ -73,6 +74,7 @@ def _describe(event: Any, hint: Any) -> Any:
     running = context.current()
     try:
         if running is not None:
+            running.outcome = worse(running.outcome, outcome_of(event))
             add_request_data(event, hint, running.request, running)
         event = with_template_frames(event, hint)
     except Exception as error:

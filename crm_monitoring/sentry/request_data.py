@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import DisallowedHost
+from sentry_sdk.scope import should_send_default_pii
 from sentry_sdk.utils import walk_exception_chain
 
 from crm_monitoring import context
@@ -77,8 +78,10 @@ def _host(request: HttpRequest) -> str:
 
 
 def _add_body(event: Any, hint: Any, request: HttpRequest) -> None:
-    if request.method in _METHODS_WITH_BODY and not request.META.get("CONTENT_LENGTH"):
-        # Sent in chunks: the limit on a body's size goes by its announced length.
+    if not request.META.get("CONTENT_LENGTH") and (
+        # Sent in chunks: the limit on a body's size goes by its announced length. Without PII there are no cookies to read either.
+        request.method in _METHODS_WITH_BODY or not should_send_default_pii()
+    ):
         return
     # The SDK's own reader: JSON and forms parsed, files and raw text left out, sizes limited, cookies only with PII.
     # Imported here, for its module is heavy and only an event needs it.

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from random import getrandbits, random
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk.scope import Scope, use_scope
 from sentry_sdk.traces import StreamedSpan
 from sentry_sdk.tracing import Span, Transaction
+from sentry_sdk.tracing_utils import Baggage
 
 from crm_monitoring import conf, context
 from crm_monitoring.names import resolved, route_of
 from crm_monitoring.privacy import scrub_text
 from crm_monitoring.records import UNROUTED
+from crm_monitoring.sentry import tally
 from crm_monitoring.sentry.integration import sdk_watches_requests
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ AnySpan = Span | StreamedSpan
 _TRACE_HEADERS = {"HTTP_SENTRY_TRACE": "sentry-trace", "HTTP_BAGGAGE": "baggage"}
 _ORIGIN = "auto.http.django"
 _DB_ORIGIN = "auto.db.django"
+_BELOW_ONE = 0.999999  # six digits, and never rounded up to 1
 
 
 def is_streaming(options: Mapping[str, Any] | None = None) -> bool:
@@ -33,8 +37,7 @@ def is_streaming(options: Mapping[str, Any] | None = None) -> bool:
     return lifecycle == "stream"
 
 
-def _is_tracing() -> bool:
-    options = sentry_sdk.get_client().options
+def _is_tracing(options: Mapping[str, Any]) -> bool:
     return options.get("traces_sample_rate") is not None or options.get("traces_sampler") is not None
 
 
@@ -49,7 +52,17 @@ class RequestTrace:
         given_name: What its author called the transaction, in place of the route.
     """
 
-    __slots__ = ("_isolation", "_own_span_id", "_scope", "_segment", "given_name", "trace_id")
+    __slots__ = (
+        "_client",
+        "_is_monitored",
+        "_is_sampled",
+        "_isolation",
+        "_own_span_id",
+        "_scope",
+        "_segment",
+        "given_name",
+        "trace_id",
+    )
 
     def __init__(self, request: HttpRequest, request_id: str, method: str, *, unmonitored: bool) -> None:
         self._isolation: AbstractContextManager[Scope] = sentry_sdk.isolation_scope()
@@ -58,37 +71,74 @@ class RequestTrace:
         self._scope.set_tag("request_id", request_id)
         self._scope.set_attribute("request_id", request_id)
         self._segment: AnySpan | None = None
+        self._is_sampled = False
+        self._is_monitored = not unmonitored
         self.given_name: str | None = None
+        self._client = sentry_sdk.get_client()
+        options = self._client.options
         headers = {name: request.META[key] for key, name in _TRACE_HEADERS.items() if key in request.META}
-        if unmonitored or not _is_tracing() or method not in conf.get().TRACES_METHODS:
-            self._scope.generate_propagation_context(headers)
-        elif is_streaming():
+        if unmonitored or not _is_tracing(options) or method not in conf.get().TRACES_METHODS:
+            self._propagate(headers)
+        elif is_streaming(options):
             self._start_segment(request, method, headers)
         else:
-            self._start_transaction(request, method, headers)
+            self._start_transaction(request, method, headers, options)
         place = self._segment or self._scope.get_active_propagation_context()
         self.trace_id: str = place.trace_id
         self._own_span_id: str = place.span_id
-        self._start_session()
 
-    def _start_session(self) -> None:
-        client = sentry_sdk.get_client()
-        if client.transport is not None and client.options["auto_session_tracking"] and client.options["release"]:
-            self._scope.start_session(session_mode="request")
+    def _propagate(self, headers: dict[str, str]) -> None:
+        if headers:
+            self._scope.generate_propagation_context(headers)
+        else:
+            self._scope.set_new_propagation_context()
 
-    def _start_transaction(self, request: HttpRequest, method: str, headers: dict[str, str]) -> None:
-        about = _sampling_context(request, method)
-        transaction = sentry_sdk.continue_trace(
-            headers, op="http.server", name=f"{method} {about['route'] or UNROUTED}", source="route", origin=_ORIGIN
+    def _start_transaction(
+        self, request: HttpRequest, method: str, headers: dict[str, str], options: Mapping[str, Any]
+    ) -> None:
+        self._propagate(headers)
+        place = self._scope.get_active_propagation_context()
+        if not headers:
+            place.trace_id = f"{getrandbits(128):032x}"
+            # Drawn here, so that the SDK decides by the same number if it comes to that.
+            sample_rand = f"{random() * _BELOW_ONE:.6f}"  # noqa: S311 - a draw, no secret
+            draw = float(sample_rand)
+            place.baggage = Baggage({"sample_rand": sample_rand}, mutable=True)
+            is_left_out = options["traces_sampler"] is None and draw >= options["traces_sample_rate"]
+        else:
+            is_left_out = options["traces_sampler"] is None and place.parent_sampled is False
+        transaction = Transaction(
+            op="http.server",
+            name=f"{method} {UNROUTED}",
+            source="route",
+            origin=_ORIGIN,
+            trace_id=place.trace_id,
+            span_id=f"{getrandbits(64):016x}",
+            parent_span_id=place.parent_span_id,
+            parent_sampled=place.parent_sampled,
+            baggage=place.baggage,
+            same_process_as_parent=False,
+            sampled=False if is_left_out else None,
         )
-        self._segment = sentry_sdk.start_transaction(transaction, custom_sampling_context=about)
-        self._segment.__enter__()
+        self._segment = transaction
+        if is_left_out:
+            # Never started: it is there for the headers of outgoing requests, which say that nobody samples this trace.
+            transaction.sample_rate = float(options["traces_sample_rate"])
+            sentry_sdk.get_current_scope().span = transaction
+        else:
+            self._sample(transaction, request, method)
+
+    def _sample(self, transaction: Transaction, request: HttpRequest, method: str) -> None:
+        about = _sampling_context(request, method)
+        transaction.name = f"{method} {about['route'] or UNROUTED}"
+        sentry_sdk.start_transaction(transaction, custom_sampling_context=about).__enter__()
+        self._is_sampled = bool(transaction.sampled)
 
     def _start_segment(self, request: HttpRequest, method: str, headers: dict[str, str]) -> None:
         # A streamed span cannot be called back once the view is known, so the view is looked up before.
         match = resolved(request)
         if match is not None and is_unmonitored(match.func):
-            self._scope.generate_propagation_context(headers)
+            self._propagate(headers)
             return
         about = _sampling_context(request, method)
         sentry_sdk.traces.continue_trace(headers)
@@ -103,17 +153,22 @@ class RequestTrace:
             },
             parent_span=None,
         )
+        self._is_sampled = bool(self._segment.sampled)
 
     @property
     def span_id(self) -> str:
         """The id of the innermost span, 16 hexadecimal digits."""
-        span = current_span()
+        span = current_span() if self._is_sampled else None
         return self._own_span_id if span is None else span.span_id
 
     def name(self, endpoint: str) -> None:
         """Name the transaction after its route, unless somebody named it otherwise."""
-        if self.given_name is None:
+        if self.given_name is not None:
+            return
+        if self._is_sampled:
             sentry_sdk.set_transaction_name(endpoint, source="route")
+        elif isinstance(self._segment, Transaction):
+            self._segment.name = endpoint
 
     def rename(self, name: str, operation: str) -> None:
         """Name the transaction as its author wants, whatever its route."""
@@ -126,21 +181,24 @@ class RequestTrace:
                 self._segment.set_attribute("sentry.op", operation)
 
     def discard(self) -> None:
-        """Send no transaction after all."""
+        """Send no transaction after all, and count no session."""
+        self._is_monitored = False
         if isinstance(self._segment, Transaction):
             self._segment.sampled = False
 
-    def close(self, status: int) -> None:
-        """Finish the transaction with the HTTP status, end the session and leave the scope."""
+    def close(self, status: int, outcome: str) -> None:
+        """Finish the transaction with the HTTP status, count the session with its outcome, and leave the scope."""
         try:
             self._finish_segment(status)
+            if self._is_monitored and self._client.transport is not None:
+                is_unsampled = isinstance(self._segment, Transaction) and not self._is_sampled
+                tally.count(self._client, outcome, is_unsampled=is_unsampled)
         finally:
-            self._scope.end_session()
             self._isolation.__exit__(None, None, None)
 
     def _finish_segment(self, status: int) -> None:
         match self._segment:
-            case Transaction():
+            case Transaction() if self._is_sampled:
                 self._segment.set_http_status(status)
                 self._segment.__exit__(None, None, None)
             case StreamedSpan():
@@ -159,6 +217,8 @@ class BorrowedTrace(RequestTrace):
         self._scope.set_tag("request_id", request_id)
         self._scope.set_attribute("request_id", request_id)
         self._segment = current_span()
+        self._is_sampled = True
+        self._is_monitored = False
         self.given_name = None
         place = self._segment or self._scope.get_active_propagation_context()
         self.trace_id = place.trace_id
@@ -167,7 +227,7 @@ class BorrowedTrace(RequestTrace):
     def name(self, endpoint: str) -> None:
         """Leave the name to the SDK."""
 
-    def close(self, status: int) -> None:
+    def close(self, status: int, outcome: str) -> None:
         """Leave the transaction, the session and the scope to the SDK."""
 
 
@@ -286,7 +346,7 @@ def start_operation_span(name: str, operation: str) -> OperationSpan | None:
     spans for their parents.
     """
     parent = current_span()
-    if not _is_tracing() or (parent is not None and not parent.sampled):
+    if not _is_tracing(sentry_sdk.get_client().options) or (parent is not None and not parent.sampled):
         return None
     if parent is None and context.current() is not None:
         # A request that is not traced, a health check or a HEAD, makes no transactions of its parts either.

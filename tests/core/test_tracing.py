@@ -136,7 +136,7 @@ def test_where_the_sdk_watches_requests_its_trace_is_borrowed(
     monkeypatch.setattr(tracing, "sdk_watches_requests", lambda: True)
     trace = tracing.trace_request(rf.get("/"), "abc", "GET", unmonitored=unmonitored)
     trace.name("GET /")
-    trace.close(200)
+    trace.close(200, "exited")
     sentry_sdk.capture_message("now")
 
     assert sentry.transactions == []

@@ -1,0 +1,117 @@
+"""
+What is counted rather than told one by one: how requests ended, for release health, and how many were not sampled.
+
+The SDK's own sessions make an object for each request, and start a thread. Here a request adds one to a number, and the first request
+of a minute sends the numbers of the one before, as Sentry's protocol wants them: aggregates by minute.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from datetime import UTC, datetime
+from time import time
+from typing import Any
+
+from sentry_sdk.envelope import Envelope
+
+from crm_monitoring import faults
+
+EXITED, ERRORED, CRASHED = "exited", "errored", "crashed"
+"""How a request ended: without an exception reported, with one that was handled, with one that escaped."""
+
+_MINUTE = 60
+
+
+class _Tally:
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.sessions: Counter[tuple[int, str]] = Counter()
+        self.unsampled = 0
+        self.minute = int(time() // _MINUTE)
+
+    def send(self) -> None:
+        transport = self.client.transport
+        if transport is None:
+            return
+        if self.unsampled:
+            # Without spans a transaction counts as one.
+            for category in ("transaction", "span"):
+                transport.record_lost_event("sample_rate", data_category=category, quantity=self.unsampled)
+        if self.sessions:
+            envelope = Envelope()
+            envelope.add_sessions({"aggregates": self._aggregates(), "attrs": self._attributes()})
+            transport.capture_envelope(envelope)
+
+    def _aggregates(self) -> list[dict[str, Any]]:
+        minutes: dict[int, dict[str, Any]] = {}
+        for (minute, outcome), count in self.sessions.items():
+            started = datetime.fromtimestamp(minute * _MINUTE, UTC).isoformat().replace("+00:00", "Z")
+            minutes.setdefault(minute, {"started": started})[outcome] = count
+        return list(minutes.values())
+
+    def _attributes(self) -> dict[str, str]:
+        return {name: self.client.options[name] for name in ("release", "environment")}
+
+
+_lock = threading.Lock()
+_tally: _Tally | None = None
+
+
+def _start_over() -> None:
+    # What the parent counted is the parent's to send.
+    global _lock, _tally
+    _lock, _tally = threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_start_over)
+
+
+def count(client: Any, outcome: str | None, *, is_unsampled: bool) -> None:
+    """
+    Count one request.
+
+    Args:
+        client: Sentry's, which sends the numbers.
+        outcome: EXITED, ERRORED or CRASHED; None where it counts for no session.
+        is_unsampled: Its transaction was left out by the sample rate.
+    """
+    global _tally
+    minute = int(time() // _MINUTE)
+    done = None
+    with _lock:
+        if _tally is None or _tally.minute != minute or _tally.client is not client:
+            done, _tally = _tally, _Tally(client)
+        if outcome is not None and _has_sessions(client.options):
+            _tally.sessions[minute, outcome] += 1
+        _tally.unsampled += is_unsampled
+    if done is not None:
+        done.send()
+
+
+def _has_sessions(options: Any) -> bool:
+    return bool(options.get("auto_session_tracking") and options.get("release"))
+
+
+@faults.guarded
+def flush() -> None:
+    """Send what is counted now."""
+    global _tally
+    with _lock:
+        done, _tally = _tally, None
+    if done is not None:
+        done.send()
+
+
+def outcome_of(event: Any) -> str:
+    """Return how a request ends for which `event` was reported."""
+    values = (event.get("exception") or {}).get("values") or ()
+    if any((value.get("mechanism") or {}).get("handled") is False for value in values):
+        return CRASHED
+    return ERRORED if values else EXITED
+
+
+def worse(one: str, other: str) -> str:
+    """Return the worse of two outcomes."""
+    return max(one, other, key=(EXITED, ERRORED, CRASHED).index)
