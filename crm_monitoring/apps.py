@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import django
 from django.apps import AppConfig
 from django.core.signals import setting_changed
 
 from crm_monitoring import conf, faults, hooks, logging_setup, privacy, queries, sentry
+from crm_monitoring.integrations import commands
 
 
 class MonitoringConfig(AppConfig):
@@ -27,7 +29,7 @@ class MonitoringConfig(AppConfig):
 
 def start() -> None:
     """Put the setting into effect."""
-    for part in (sentry.init_sentry, _init_logging, queries.install):
+    for part in (sentry.init_sentry, _init_logging, queries.install, commands.install, _watch_tasks):
         try:
             part()
         except Exception as error:
@@ -36,6 +38,13 @@ def start() -> None:
 
 def _init_logging() -> None:
     logging_setup.init_structured_logging(sentry.observe_line)
+
+
+def _watch_tasks() -> None:
+    if django.VERSION >= (6, 0):  # pragma: no branch - coverage is measured on a later Django
+        from crm_monitoring.integrations import tasks
+
+        tasks.install()
 
 
 def _settings_changed(*, setting: str, **kwargs: Any) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from crm_monitoring import conf
+from crm_monitoring import conf, hooks
 from crm_monitoring.sentry import flush
 
 Message = MutableMapping[str, Any]
@@ -34,5 +34,10 @@ def flushed_at_shutdown(application: Application) -> Application:
 async def _live(receive: Receive, send: Send) -> None:
     while (await receive())["type"] != "lifespan.shutdown":
         await send({"type": "lifespan.startup.complete"})
-    await asyncio.to_thread(flush, conf.get().SHUTDOWN_SECONDS)
+    await asyncio.to_thread(_end)
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def _end() -> None:
+    hooks.ended()
+    flush(conf.get().SHUTDOWN_SECONDS)

@@ -1,5 +1,5 @@
 """
-Who gets the records: plain callables, each guarded.
+Who gets the records, and who is told that a unit of work has ended: plain callables, each guarded.
 
 A tuple of callables costs a tenth of a microsecond; a Django signal costs tens once Sentry watches it, and shows every
 receiver as a span in the user's own traces.
@@ -16,11 +16,14 @@ from django.utils.module_loading import import_string
 
 from crm_monitoring import conf, faults
 from crm_monitoring.records import OperationRecord, RequestRecord
+from crm_monitoring.sentry import ending
 
 Record = RequestRecord | OperationRecord
 Hook = Callable[[Record], None]
+Ending = Callable[[], object]
 
 _built_in: tuple[Hook, ...] = ()
+_endings: tuple[Ending, ...] = ()
 
 
 def register(hook: Hook) -> None:
@@ -45,6 +48,33 @@ def emit(record: Record) -> None:
             faults.record(f"The hook {_name(hook)}", error)
 
 
+def register_ending(callback: Ending) -> None:
+    """
+    Call `callback` when a command or a task has ended, when a server shuts down and when the process ends, by SIGTERM too.
+
+    Requests have Django's `request_finished`. Sentry still takes events then. Adding one twice has no effect.
+    """
+    global _endings
+    if callback not in _endings:
+        _endings = (*_endings, callback)
+    ending.before_closing(ended)
+
+
+def unregister_ending(callback: Ending) -> None:
+    """Take away a callback added by `register_ending`."""
+    global _endings
+    _endings = tuple(known for known in _endings if known != callback)
+
+
+def ended() -> None:
+    """Say that a unit of work has ended; a callback that raises is counted and stops nobody."""
+    for callback in _endings:
+        try:
+            callback()
+        except Exception as error:
+            faults.record(f"The ending hook {_name(callback)}", error)
+
+
 @cache
 def _configured() -> tuple[Hook, ...]:
     return tuple(hook for path in conf.get().HOOKS if (hook := _load(path)) is not None)
@@ -61,7 +91,7 @@ def _load(path: str) -> Hook | None:
     return cast(Hook, hook)
 
 
-def _name(hook: Hook) -> str:
+def _name(hook: Hook | Ending) -> str:
     return f"{getattr(hook, '__module__', '?')}.{getattr(hook, '__qualname__', type(hook).__qualname__)}"
 
 

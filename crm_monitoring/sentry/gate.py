@@ -76,7 +76,7 @@ def _error_of(hint: Any) -> BaseException | None:
 
 
 def _has_event(error: BaseException, event_id: str) -> bool:
-    """Whether another event stands for this failure: one that was sent, or one that the running request will send."""
+    """Whether another event stands for this failure: one that was sent, or one that what runs here will send."""
     return (event_of(error) or event_id) != event_id or is_held(error, event_id)
 
 

@@ -1,13 +1,15 @@
 """
 One event for one failure, however often it is reported on its way.
 
-A failure is a chain of exceptions: causes, contexts and the members of groups. Within a request reports are held until it ends,
-or for ten seconds, and each chain is sent once: with its outermost exception as the title, the fields of every report, and
-`handled` false exactly when it escaped. Elsewhere the first report of a chain is sent at once, and later ones get its id.
+A failure is a chain of exceptions: causes, contexts and the members of groups. Within a request, a command or a task reports are
+held until it ends, or for ten seconds, and each chain is sent once: with its outermost exception as the title, the fields of
+every report, and `handled` false exactly when it escaped. Elsewhere the first report of a chain is sent at once, and later ones
+get its id.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,10 +23,15 @@ from sentry_sdk.utils import event_from_exception
 
 from crm_monitoring import conf, context, faults
 from crm_monitoring.context import RequestContext
+from crm_monitoring.sentry import units
+from crm_monitoring.sentry.units import Unit
+
+Work = RequestContext | Unit
 
 MAX_HELD = 20
 MAX_HELD_SECONDS = 10.0
 _SAME_FAILURE_SECONDS = 60.0
+_JOIN_SECONDS = 1.0
 _MAX_CHAIN = 100
 _SEVERITIES = ("debug", "info", "warning", "error", "fatal")
 _MARK = "_crm_monitoring_event"
@@ -33,7 +40,7 @@ _MARK = "_crm_monitoring_event"
 class _Mark(NamedTuple):
     event_id: str
     moment: float
-    request_id: str | None
+    work_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +101,8 @@ class Report:
         with use_isolation_scope(isolation), use_scope(current):
             options = sentry_sdk.get_client().options
             event, hint = event_from_exception(self._error, client_options=options, mechanism=self._mechanism)
-            event.update(cast(Any, {name: value for name, value in self._event.items() if value}))
+            # A copy: the thread that reports may add to it meanwhile.
+            event.update(cast(Any, {name: value for name, value in self._event.copy().items() if value}))
             if self._lines:
                 event.setdefault("contexts", {})["log"] = {"events": self._lines, **self._fields}
             # What is said of this failure counts more than what is said of all.
@@ -113,15 +121,21 @@ def report(error: BaseException, about: About) -> str | None:
     sent = event_of(error)
     if sent is not None:
         return sent
-    running = context.current()
+    running = _work()
     if running is None or running.concluded:
         return Report(error, about).send()
     send_overdue(running)
     return _hold(running, error, about)
 
 
-def _hold(running: RequestContext, error: BaseException, about: About) -> str:
-    for known in running.reports:
+def _work() -> Work | None:
+    """Return what runs here and holds reports: a request, else a command or a task."""
+    return context.current() or units.current()
+
+
+def _hold(running: Work, error: BaseException, about: About) -> str:
+    # Copies, here and below: the list of a command shrinks in its timer's thread.
+    for known in running.reports.copy():
         if known.is_of(error):
             known.add(error, about)
             return known.event_id
@@ -132,24 +146,88 @@ def _hold(running: RequestContext, error: BaseException, about: About) -> str:
     if running.concluded:
         # Meanwhile, by another thread, which may have missed this one.
         send_held(running)
+    elif isinstance(running, Unit) and running.timer is None:
+        _watch(running, new)
     return new.event_id
 
 
-def send_overdue(running: RequestContext) -> None:
-    """Send what has been held for long: a stream may run for hours."""
-    while running.reports and monotonic() - running.reports[0].since > MAX_HELD_SECONDS:
+def send_overdue(running: Work) -> None:
+    """Send what has been held for long: a stream may run for hours, and a command for ever."""
+    while (first := _first(running)) is not None and monotonic() - first.since > MAX_HELD_SECONDS:
         _send_first(running)
 
 
-def send_held(running: RequestContext) -> None:
-    """Send every failure of the request, each once."""
+def send_held(running: Work) -> None:
+    """Send every failure of the request, command or task, each once."""
     while running.reports:
         _send_first(running)
 
 
 @faults.guarded
-def _send_first(running: RequestContext) -> None:
-    running.reports.pop(0).send()
+def _send_first(running: Work) -> None:
+    try:
+        first = running.reports.pop(0)
+    except IndexError:
+        # Another thread was faster.
+        return
+    first.send()
+
+
+def _first(running: Work) -> Report | None:
+    return next(iter(running.reports), None)
+
+
+def _watch(unit: Unit, first: Report) -> None:
+    """Let a thread send what is held in time, though nothing else may happen in the command until then."""
+    due = first.since + MAX_HELD_SECONDS - monotonic()
+    timer = threading.Timer(max(due, 0.0), _send_in_time, (unit,))
+    timer.daemon = True
+    unit.timer = timer
+    try:
+        timer.start()
+    except RuntimeError:
+        # No more threads, or the interpreter ends: it is sent with the next report, or when the unit ends.
+        unit.timer = None
+
+
+@faults.guarded
+def _send_in_time(unit: Unit) -> None:
+    send_overdue(unit)
+    unit.timer = None
+    first = _first(unit)
+    if first is not None and not unit.concluded:
+        _watch(unit, first)
+
+
+def end_unit(unit: Unit, error: BaseException | None = None) -> None:
+    """
+    Send what the unit holds, and leave it.
+
+    Args:
+        error: What escapes it. Who reports that outside once more gets the id of the event it has made here.
+    """
+    unit.concluded = True
+    try:
+        _stop(unit.timer)
+        send_held(unit)
+        made = None if error is None else event_of(error)
+    finally:
+        unit.leave()
+    if error is not None and made is not None:
+        mark(error, made)
+
+
+def _stop(timer: threading.Timer | None) -> None:
+    if timer is not None:
+        timer.cancel()
+        # It may be sending right now, and the process end next.
+        timer.join(_JOIN_SECONDS)
+
+
+def send_all_held() -> None:
+    """Send what the commands and tasks of this process hold: it ends while they run."""
+    for unit in units.running():
+        send_held(unit)
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
@@ -167,20 +245,28 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
             waiting += one.exceptions
 
 
-def is_held(error: BaseException, event_id: str) -> bool:
-    """Whether the running request holds a report of this failure, that will be another event than this one."""
-    running = context.current()
-    return running is not None and any(one.is_of(error) and one.event_id != event_id for one in running.reports)
+def is_held(error: BaseException, event_id: str | None = None) -> bool:
+    """Whether what runs here holds a report of this failure, that will be another event than this one."""
+    running = _work()
+    return running is not None and any(one.is_of(error) and one.event_id != event_id for one in running.reports.copy())
 
 
 def event_of(error: BaseException) -> str | None:
-    """Return the id of the event that the same failure has made already: in the same request, or else outside of any, lately."""
+    """Return the id of the event that the same failure has made already: in the same work, or else outside of any, lately."""
     for one in chain_of(error):
         made = _mark_of(one)
-        # One exception object may be raised again and again: in another request it is another failure.
-        if made is not None and made.request_id == _request_id() and monotonic() - made.moment < _SAME_FAILURE_SECONDS:
+        if made is not None and _is_of_this_work(made) and monotonic() - made.moment < _SAME_FAILURE_SECONDS:
             return made.event_id
     return None
+
+
+def _is_of_this_work(made: _Mark) -> bool:
+    # One exception object may be raised again and again: in another request, command or task it is another failure.
+    if made.work_id == _work_id():
+        return True
+    unit = units.current()
+    # A plain thread does not know the unit that has started it.
+    return made.work_id is None and context.current() is None and unit is not None and made.moment >= unit.since
 
 
 def _mark_of(error: BaseException) -> _Mark | None:
@@ -196,12 +282,14 @@ def mark(error: BaseException, event_id: str) -> None:
     """Remember on the exceptions themselves which event they have made."""
     # Nowhere else: a list of them would keep their frames alive, and few exceptions take weak references.
     for one in chain_of(error):
-        BaseException.__setattr__(one, _MARK, _Mark(event_id, monotonic(), _request_id()))
+        BaseException.__setattr__(one, _MARK, _Mark(event_id, monotonic(), _work_id()))
 
 
-def _request_id() -> str | None:
-    running = context.current()
-    return None if running is None else running.request_id
+def _work_id() -> str | None:
+    running = _work()
+    if running is None:
+        return None
+    return running.unit_id if isinstance(running, Unit) else running.request_id
 
 
 def is_ignored(error: BaseException) -> bool:

@@ -17,8 +17,9 @@ from tests.e2e.receiver import Receiver
 
 
 @pytest.fixture
-def sigterm() -> Iterator[None]:
-    """SIGTERM means what it does in a new process."""
+def sigterm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """SIGTERM means what it does in a new process, where nobody wants to hear of the end."""
+    monkeypatch.setattr(ending, "_callbacks", ())
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -28,10 +29,6 @@ def sigterm() -> Iterator[None]:
 def receiver() -> Iterator[Receiver]:
     with Receiver() as receiver:
         yield receiver
-
-
-def _tell_nobody() -> None:
-    pass
 
 
 def test_what_was_lost_is_one_line(lines: Lines) -> None:
@@ -77,7 +74,7 @@ def test_sigterm_is_left_to_a_process_that_has_taken_it(monitoring: Any, receive
 
 
 def test_sigterm_is_left_alone_where_nothing_is_sent(sentry: MemoryTransport, sigterm: None) -> None:
-    ending.flush_on_sigterm(_tell_nobody)
+    ending.flush_on_sigterm()
 
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
@@ -105,6 +102,48 @@ def test_sigterm_sends_what_waits_and_then_kills(
     assert [event["message"] for event in receiver.payloads("event")] == ["x"]
     assert raised == [signal.SIGTERM]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_sigterm_tells_who_wants_to_hear_of_the_end_though_nothing_is_sent(
+    monitoring: Any, sigterm: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(signal, "raise_signal", lambda number: told.append("killed"))
+    monitoring()
+    ending.before_closing(lambda: told.append("ended"))
+
+    handler: Any = signal.getsignal(signal.SIGTERM)
+    handler(signal.SIGTERM, None)
+
+    assert told == ["ended", "killed"]
+
+
+def test_what_is_told_of_the_end_twice_is_called_once(
+    sentry: MemoryTransport, sigterm: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(ending, "_tell_held_back", None)
+
+    def ended() -> None:
+        told.append("ended")
+
+    ending.before_closing(ended)
+    ending.before_closing(ended)
+    ending._send_last()
+
+    assert told == ["ended"]
+
+
+def test_what_was_held_back_is_told_before_receivers_write_their_last(
+    sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(ending, "_tell_held_back", lambda: told.append("held back"))
+    monkeypatch.setattr(ending, "_callbacks", (lambda: told.append("written"),))
+
+    ending._send_last()
+
+    assert told == ["held back", "written"]
 
 
 def test_a_forked_child_has_nothing_of_its_parents(monitoring: Any, receiver: Receiver, sigterm: None) -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from crm_monitoring import OperationRecord, PerformanceMonitor, RequestRecord, faults, hooks
+from crm_monitoring.asgi import flushed_at_shutdown
 from crm_monitoring.hooks import Record
 from tests.clients import WSGIClient
-from tests.conftest import Lines
+from tests.conftest import Lines, MemoryTransport
 
 RECORD = OperationRecord(name="import", operation="function", started=0.0, duration_ms=1.0, slow=False)
 
@@ -137,3 +139,79 @@ def test_a_changed_setting_changes_the_hooks(monitoring: Any) -> None:
     hooks.emit(RECORD)
 
     assert seen == [RECORD]
+
+
+# -- the end of a unit of work --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told() -> Any:
+    """Register a callback for this test only; returns what was called, by name."""
+    calls: list[str] = []
+    added: list[Callable[[], object]] = []
+
+    def register(name: str, error: Exception | None = None) -> list[str]:
+        def callback() -> None:
+            calls.append(name)
+            if error is not None:
+                raise error
+
+        added.append(callback)
+        hooks.register_ending(callback)
+        hooks.register_ending(callback)
+        return calls
+
+    yield register
+    for callback in added:
+        hooks.unregister_ending(callback)
+
+
+def test_everybody_who_asked_hears_of_an_end_once(told: Any) -> None:
+    told("first")
+    calls = told("second")
+
+    hooks.ended()
+
+    assert calls == ["first", "second"]
+
+
+def test_who_was_taken_away_hears_of_no_end() -> None:
+    calls: list[str] = []
+
+    def callback() -> None:
+        calls.append("called")
+
+    hooks.register_ending(callback)
+    hooks.unregister_ending(callback)
+    hooks.ended()
+
+    assert calls == []
+
+
+def test_a_callback_that_fails_stops_no_other(told: Any, swallow: None) -> None:
+    told("first", ValueError("the callback"))
+    calls = told("second")
+
+    hooks.ended()
+
+    assert calls == ["first", "second"]
+    assert "callback failed 1 time, last with ValueError." in faults.sentences()[0]
+    assert faults.sentences()[0].startswith("The ending hook tests.core.test_hooks.")
+
+
+def test_an_asgi_server_that_shuts_down_is_an_end(told: Any, sentry: MemoryTransport) -> None:
+    calls = told("flushed")
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        assert calls == (["flushed"] if message["type"] == "lifespan.shutdown.complete" else [])
+
+    async def application(*args: Any) -> None:
+        raise AssertionError
+
+    asyncio.run(flushed_at_shutdown(application)({"type": "lifespan"}, receive, send))
+
+    assert calls == ["flushed"]

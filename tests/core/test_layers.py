@@ -20,14 +20,15 @@ LAYERS = (
     ("hooks", "queries"),
     ("lifecycle", "streaming", "performance", "health"),
     ("middleware", "asgi", "views", "checks", "management", "testing"),
+    ("integrations",),
     ("urls", "apps", "pytest_plugin", ""),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 DOORS = {
     "sentry_sdk": {"sentry"},
-    "structlog": {"logs", "logging_setup", "rendering", "lifecycle"},
-    "django_structlog": {"middleware", "lifecycle"},
+    "structlog": {"logs", "logging_setup", "rendering", "lifecycle", "integrations"},
+    "django_structlog": {"middleware", "lifecycle", "integrations"},
     "rest_framework": set(),
     "celery": set(),
 }
@@ -107,6 +108,11 @@ def test_each_outside_world_has_one_door(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nobody_in_the_core_knows_the_dashboard(path: Path) -> None:
     assert "dashboard" not in own_imports(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_app_knows_the_integrations(path: Path) -> None:
+    assert "integrations" not in own_imports(path) or part_of(path) in ("apps", "integrations")
 
 
 def test_one_module_configures_structlog() -> None:

@@ -92,5 +92,5 @@ def test_a_command_that_logs_and_raises_is_one_event(receiver: Receiver, variabl
     (event,) = receiver.payloads("event")
     assert code == 1
     assert event["exception"]["values"][-1]["type"] == "ValueError"
-    assert event["contexts"]["log"] == {"events": ["import_failed"], "row": 3}
+    assert event["contexts"]["log"] == {"events": ["import_failed"], "row": 3, "command": "fails"}
     assert [line for line in command.err if "Sentry" in line] == []
