@@ -58,7 +58,7 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _no_dsn() -> Iterable[CheckMessage]:
-    if not status().enabled:
+    if not (status().enabled or status().local):
         yield checks.Warning(
             "No SENTRY_DSN is set: errors are logged and reported nowhere.",
             hint="Set the environment variable SENTRY_DSN, or CRM_MONITORING['SENTRY_DSN'].",

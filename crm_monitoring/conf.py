@@ -274,6 +274,40 @@ def _url_complaint(text: str) -> str | None:
     return None
 
 
+def _url(value: Any) -> str:
+    text = _text(value)
+    complaint = _address_complaint(text)
+    if complaint:
+        raise Unusable(BAD_CHOICE, f"{_shown(value)}, which {complaint}", 'For example "https://www.example.org/".')
+    return text.rstrip("/") + "/"
+
+
+def _address_complaint(text: str) -> str | None:
+    try:
+        parts = urlsplit(text)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        return "does not parse as a URL"
+    if not text.isascii() or len(text.split()) > 1:
+        return "holds characters that a URL cannot have"
+    if parts.scheme not in ("http", "https") or not host:
+        return "is no http or https URL"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "has more than a host and a path"
+    return None
+
+
+def _token(value: Any) -> str:
+    # No sentence may repeat a token.
+    hint = "Copy it once more."
+    if not isinstance(value, str):
+        raise Unusable(WRONG_TYPE, "is not text", hint)
+    token = value.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise Unusable(BAD_CHOICE, "holds characters that a token cannot have", hint)
+    return token
+
+
 # -- the keys -------------------------------------------------------------------------------------------------------------
 
 
@@ -298,7 +332,10 @@ class Config:
     """The effective CRM_MONITORING setting, every key present and usable. A key that is None counts as left out."""
 
     SENTRY_DSN: str = key(
-        "", _dsn, "Where events go: Sentry or a server that speaks its protocol. Empty: nowhere.", env="SENTRY_DSN"
+        "",
+        _dsn,
+        "Where events go: Sentry or a server that speaks its protocol. Empty: the dashboard's inbox, else nowhere.",
+        env="SENTRY_DSN",
     )
     ENVIRONMENT: str = key(
         "",
@@ -405,6 +442,33 @@ class Config:
     )
     JSON_PATHS: tuple[str, ...] = key((), _names, "Path prefixes for which `server_error` always answers JSON.")
     HEALTH_CHECK_MIGRATIONS: bool = key(False, _flag, "Whether health/ready also asks for unapplied migrations.")
+    INBOX: bool = key(
+        False, _flag, "Dashboard: whether its inbox keeps events with a DSN too. Without one it always does."
+    )
+    DASHBOARD_DATABASE: str = key("default", _text, "Dashboard: the alias in DATABASES of the database that it keeps.")
+    APDEX_MS: float = key(
+        500.0, _number, "Dashboard: up to here a request satisfies, up to four times that it is tolerable."
+    )
+    SLOW_REQUEST_MS: float = key(
+        1000.0, _number, "Dashboard: requests over this are slow, and the inbox keeps their spans."
+    )
+    EVENTS_PER_ISSUE: int = key(50, _integer, "Dashboard: events kept of an issue, the first and the newest.")
+    RETENTION_DAYS: int = key(30, _integer, "Dashboard: days after which metrics and events are deleted.")
+    ALERTS: Mapping[str, Any] = key(
+        {}, _mapping, "Dashboard: rules of alerts by name, each a dict of options. False turns one of the defaults off."
+    )
+    ALERT_CHANNELS: Mapping[str, Any] = key(
+        {},
+        _mapping,
+        "Dashboard: where alerts go, by name: e-mail, Slack, webhooks. Empty: nowhere, and none are looked for.",
+    )
+    SITE_URL: str = key("", _url, "Where people find the site, for the links in alerts.")
+    SENTRY_URL: str = key(
+        "https://sentry.io/", _url, "Where `monitoring deploy` finds Sentry's API.", env="SENTRY_URL", unusable=""
+    )
+    SENTRY_AUTH_TOKEN: str = key("", _token, "Token for `monitoring deploy`.", env="SENTRY_AUTH_TOKEN")
+    SENTRY_ORG: str = key("", _text, "Sentry's organisation, for `monitoring deploy`.", env="SENTRY_ORG")
+    SENTRY_PROJECT: str = key("", _text, "Sentry's project, for `monitoring deploy`.", env="SENTRY_PROJECT")
 
     def traces_sample_rate(self) -> float:
         """Return the share of requests traced in this environment, from 0 to 1."""

@@ -22,6 +22,35 @@ READY_SECONDS = 1.0
 # What Django makes of DATABASES = {}.
 _NO_DATABASE = "django.db.backends.dummy"
 
+Source = Callable[[], list[str]]
+Section = Callable[[], dict[str, Any]]
+
+_sources: tuple[Source, ...] = ()
+_sections: dict[str, Section] = {}
+
+
+def register_problems(source: Source) -> None:
+    """Add the sentences of an installed app to `problems`. Adding one twice has no effect."""
+    global _sources
+    if source not in _sources:
+        _sources = (*_sources, source)
+
+
+def unregister_problems(source: Source) -> None:
+    """Take away a source added by `register_problems`."""
+    global _sources
+    _sources = tuple(known for known in _sources if known != source)
+
+
+def register_section(name: str, section: Section) -> None:
+    """Add what `section` returns to the health of the monitoring, as `name`."""
+    _sections[name] = section
+
+
+def unregister_section(name: str) -> None:
+    """Take away what was added by `register_section`."""
+    _sections.pop(name, None)
+
 
 def problems() -> list[str]:
     """Return one sentence for everything that does not work as it was asked to. No value of a setting is in them."""
@@ -38,6 +67,8 @@ def problems() -> list[str]:
         found.append("Events could not be delivered to Sentry in the last five minutes.")
     if faults.lost_lately(LOST_LINES):
         found.append("Log lines could not be written in the last five minutes.")
+    for source in _sources:
+        found += faults.guarded(source)() or []
     return found + faults.sentences()
 
 
@@ -47,8 +78,8 @@ def check_monitoring_health() -> dict[str, Any]:
 
     Returns:
         "sentry" (enabled, environment, dsn_configured, release, traces_sample_rate), "logging" (level, structured), "lost"
-        (counts of what was dropped in this process, by kind), and "problems", one sentence each. No secrets, hosts or texts
-        of drivers are in it.
+        (counts of what was dropped in this process, by kind), the sections of installed apps, None for one that failed, and
+        "problems", one sentence each. No secrets, hosts or texts of drivers are in it.
     """
     sentry = sentry_status()
     return {
@@ -61,6 +92,7 @@ def check_monitoring_health() -> dict[str, Any]:
         },
         "logging": {"level": effective_level(), "structured": is_structured()},
         "lost": faults.losses(),
+        **{name: faults.guarded(section)() for name, section in _sections.items()},
         "problems": problems(),
     }
 

@@ -13,6 +13,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 
 from crm_monitoring import context, faults, hooks
+from crm_monitoring.dashboard import apps as dashboard
 from crm_monitoring.hooks import Record
 from crm_monitoring.sentry.transport import MemoryTransport
 from tests.clients import ASGIClient, WSGIClient
@@ -44,6 +45,12 @@ def _connections_stay_open() -> None:
     """Between two requests of a test its database stays. Django's own test Client does the same, and undoes it after each."""
     request_started.disconnect(close_old_connections)
     request_finished.disconnect(close_old_connections)
+
+
+@pytest.fixture(autouse=True)
+def _without_dashboard() -> None:
+    """The core is alone; tests/dashboard connects the dashboard again."""
+    dashboard.disconnect()
 
 
 @pytest.fixture(autouse=True)

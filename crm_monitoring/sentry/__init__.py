@@ -29,7 +29,7 @@ from crm_monitoring.sentry.tracing import (
     start_query_span,
     trace_request,
 )
-from crm_monitoring.sentry.transport import DELIVERY_FAILED
+from crm_monitoring.sentry.transport import DELIVERY_FAILED, has_receivers
 
 __all__ = [
     "DELIVERY_FAILED",
@@ -43,6 +43,7 @@ __all__ = [
     "destination",
     "flush",
     "get_traces_sample_rate",
+    "has_receivers",
     "init_sentry",
     "observe_line",
     "report_handled",

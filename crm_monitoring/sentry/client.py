@@ -23,12 +23,13 @@ from sentry_sdk.transport import Transport
 from crm_monitoring import conf, faults
 from crm_monitoring.patterns import FILTERED
 from crm_monitoring.release import detect_release
-from crm_monitoring.sentry import ending
+from crm_monitoring.sentry import ending, tally
 from crm_monitoring.sentry.gate import HELD_BACK, Gate
 from crm_monitoring.sentry.integration import RequestIntegration
 from crm_monitoring.sentry.sampling import sample_rate
+from crm_monitoring.sentry.threads import PlainThreadsIntegration
 from crm_monitoring.sentry.tracing import is_streaming
-from crm_monitoring.sentry.transport import OrderedTransport
+from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers
 
 Hook = Callable[[Any, Any], Any]
 
@@ -55,7 +56,7 @@ _NOT_FOR: Mapping[str, Mapping[str, Any]] = {
 }
 
 _gate: Gate | None = None
-_started_with: conf.Config | None = None
+_started_with: tuple[conf.Config, bool] | None = None
 _given: Mapping[str, Any] = {}
 _refused: Mapping[str, str] = {}
 _captured_by: Mapping[str, Any] = {}
@@ -75,10 +76,12 @@ class SentryStatus:
 
     Attributes:
         enabled: There is somewhere to send events to, and the client is up.
+        local: Nothing is sent, but receivers in this process take the events.
         refusals: One sentence for each option that the SDK refused, without values.
     """
 
     enabled: bool
+    local: bool
     dsn_configured: bool
     environment: str
     release: str | None
@@ -109,7 +112,9 @@ def init_sentry() -> bool:
     """
     global _started_with, _given, _refused, _gate
     config = conf.get()
-    if config != _started_with or not sentry_sdk.get_client().is_active():
+    asked = config, _is_local(config, {**config.SENTRY_OPTIONS, **_captured_by})
+    if asked != _started_with or not sentry_sdk.get_client().is_active():
+        tally.flush()
         # Its threads end once they have sent what is queued.
         sentry_sdk.get_client().close(timeout=0)
         _given, _refused, _gate = {**config.SENTRY_OPTIONS, **_captured_by}, {}, Gate(config)
@@ -120,11 +125,20 @@ def init_sentry() -> bool:
             # One option that cannot be used may not cost the others.
             _given, _refused = _sorted_out(config)
             sentry_sdk.init(**_options(config, _given, _gate))
-        _started_with = config
+        _started_with = asked
         _silence_the_sdk()
+        ending.before_closing(tally.flush)
         ending.finish(_tell_held_back)
-        ending.flush_on_sigterm(_tell_held_back)
+        ending.flush_on_sigterm()
     return status().enabled
+
+
+def _is_local(config: conf.Config, given: Mapping[str, Any]) -> bool:
+    return has_receivers() and not _has_destination(config, given)
+
+
+def _has_destination(config: conf.Config, given: Mapping[str, Any]) -> bool:
+    return bool(given.get("dsn", config.SENTRY_DSN) or given.get("transport") or given.get("spotlight"))
 
 
 def _silence_the_sdk() -> None:
@@ -162,7 +176,7 @@ def _options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> dict[
         # The SDK refuses any beside `data_collection`, and then has none itself.
         **({} if "data_collection" in given else {"event_scrubber": _NoScrubber()}),
         **given,
-        "integrations": _integrations(given),
+        "integrations": _integrations(config, given),
         "disabled_integrations": _disabled(given),
         **_hooks(given, gate),
     }
@@ -170,7 +184,10 @@ def _options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> dict[
     options.update(release=options["release"] or "", dsn=options["dsn"] or "")
     options["traces_sampler"] = _sampler(config, given)
     options.update(_NOT_FOR[config.BACKEND])
-    if not (options["dsn"] or given.get("transport") or given.get("spotlight")):
+    if _is_local(config, given):
+        # Everything is as with a DSN, but what asks for a thread: nobody counts sessions here, and no queue can be too full.
+        options.update(transport=LocalTransport(), auto_session_tracking=False, enable_backpressure_handling=False)
+    elif not _has_destination(config, given):
         # Nothing to send to: no spans are made, no libraries looked for and none of them watched.
         options.update(traces_sample_rate=None, traces_sampler=None)
         options.update(default_integrations=False, auto_enabling_integrations=False)
@@ -200,12 +217,14 @@ def _is_given(integration: type[Integration], given: Mapping[str, Any]) -> bool:
     return any(isinstance(one, integration) for one in given.get("integrations") or ())
 
 
-def _integrations(given: Mapping[str, Any]) -> list[Integration]:
+def _integrations(config: conf.Config, given: Mapping[str, Any]) -> list[Integration]:
     own: list[Integration] = [
         RequestIntegration(),
         # Its default prints three lines on stderr when a process ends with events to send.
         AtexitIntegration(callback=lambda pending, timeout: None),
     ]
+    if given.get("default_integrations", True) and (_has_destination(config, given) or has_receivers()):
+        own.append(PlainThreadsIntegration())
     theirs = list(given.get("integrations") or ())
     # One that the project names itself stands in for ours, the SDK's own DjangoIntegration too.
     named = {integration.identifier for integration in theirs}
@@ -294,9 +313,7 @@ def _capturing(transport: Transport, traces_sample_rate: float) -> dict[str, Any
     }
 
 
-def _install(
-    client: Any, gate: Gate | None, given: Any, refused: Any, started_with: conf.Config | None, captured_by: Any
-) -> None:
+def _install(client: Any, gate: Gate | None, given: Any, refused: Any, started_with: Any, captured_by: Any) -> None:
     global _gate, _given, _refused, _started_with, _captured_by
     sentry_sdk.get_global_scope().set_client(client)
     _gate, _given, _refused, _started_with, _captured_by = gate, given, refused, started_with, captured_by
@@ -331,8 +348,10 @@ def status() -> SentryStatus:
     client = sentry_sdk.get_client()
     options = client.options
     transport = client.transport
+    is_local = isinstance(transport, LocalTransport)
     return SentryStatus(
-        enabled=transport is not None,
+        enabled=transport is not None and not is_local,
+        local=is_local,
         dsn_configured=bool(options.get("dsn")),
         environment=str(options.get("environment") or config.ENVIRONMENT),
         release=options.get("release") or None,

@@ -1,4 +1,4 @@
-"""How envelopes leave: errors first, each loss counted, nothing sent twice."""
+"""How envelopes leave: errors first, each loss counted, nothing sent twice; and who else in this process gets them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sentry_sdk.sessions import SessionFlusher
 from sentry_sdk.transport import HttpTransport, Transport
 
 from crm_monitoring import faults
+from crm_monitoring.sentry import tally
 
 DELIVERY_FAILED = "sentry_delivery_"
 """How the kinds of loss begin that tell of a delivery, not of what was in it."""
@@ -30,8 +31,51 @@ _URGENT = frozenset(("event", "check_in", "feedback"))
 _MEANT = frozenset(("before_send", "event_processor", "sample_rate"))
 _LEAST_FLUSH_SECONDS = 0.01
 
+Receiver = Callable[[Envelope], object]
+
+_receivers: tuple[Receiver, ...] = ()
+
 # Only the queues hold on to an item: what is sent leaves the set by itself.
 _waiting: WeakSet[Item] = WeakSet()
+
+
+def register_receiver(receiver: Receiver) -> None:
+    """
+    Hand every envelope to `receiver` too, scrubbed as it leaves, in the thread and at the moment it leaves.
+
+    Without a DSN the client starts for the receivers alone: nothing is sent then, and no thread is started. A transport in
+    SENTRY_OPTIONS gets the envelopes in their place. Adding a receiver twice has no effect.
+    """
+    if receiver not in _receivers:
+        _receive_by((*_receivers, receiver))
+
+
+def unregister_receiver(receiver: Receiver) -> None:
+    """Take away a receiver added by `register_receiver`."""
+    if receiver in _receivers:
+        _receive_by(tuple(known for known in _receivers if known != receiver))
+
+
+def has_receivers() -> bool:
+    """Whether somebody in this process wants the envelopes."""
+    return bool(_receivers)
+
+
+def _receive_by(receivers: tuple[Receiver, ...]) -> None:
+    global _receivers
+    _receivers = receivers
+    # Imported here, for the client builds on this module.
+    from crm_monitoring.sentry.client import init_sentry
+
+    init_sentry()
+
+
+def _hand_out(envelope: Envelope) -> None:
+    for receiver in _receivers:
+        try:
+            receiver(envelope)
+        except Exception as error:
+            faults.record("A receiver of envelopes", error)
 
 
 def lose_waiting() -> None:
@@ -46,6 +90,12 @@ def _count(item: Item) -> int:
     return int(item.headers.get("item_count", 1))
 
 
+def _lose(reason: str, category: Any, quantity: int) -> None:
+    # The SDK's own reports of losses are "internal".
+    if reason not in _MEANT and category != "internal":
+        faults.lose(f"sentry_{category}_{reason}", quantity)
+
+
 class CountingTransport(HttpTransport):
     """The SDK's transport, which also counts what it had to give up: items by category, deliveries by what the server said."""
 
@@ -56,9 +106,7 @@ class CountingTransport(HttpTransport):
         if item is not None:
             _waiting.discard(item)
             data_category, quantity = item.data_category, _count(item)
-        # The SDK's own reports of losses are "internal".
-        if reason not in _MEANT and data_category != "internal":
-            faults.lose(f"sentry_{data_category}_{reason}", quantity)
+        _lose(reason, data_category, quantity)
         super().record_lost_event(reason, data_category, item, quantity=quantity)
 
     def on_dropped_event(self, _reason: str) -> None:
@@ -89,7 +137,8 @@ class OrderedTransport(Transport):
         self._rest = CountingTransport(options)
 
     def capture_envelope(self, envelope: Envelope) -> None:
-        """Queue `envelope` with its like."""
+        """Hand `envelope` to the receivers, and queue it with its like."""
+        _hand_out(envelope)
         is_urgent = any(item.type in _URGENT for item in envelope.items)
         (self._errors if is_urgent else self._rest).capture_envelope(envelope)
 
@@ -102,6 +151,7 @@ class OrderedTransport(Transport):
     def flush(self, timeout: float, callback: Callable[[int, float], None] | None = None) -> None:
         """Wait until everything is sent, the errors first, at most `timeout` seconds."""
         deadline = monotonic() + timeout
+        tally.flush()
         self._errors.flush(timeout, callback)
         self._rest.flush(max(_LEAST_FLUSH_SECONDS, deadline - monotonic()), callback)
 
@@ -120,6 +170,23 @@ class OrderedTransport(Transport):
         self._rest.start_over()
 
 
+class LocalTransport(Transport):
+    """Hands envelopes to the receivers of this process, and sends nothing. The SDK uses an instance without a DSN too."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Hand `envelope` to the receivers."""
+        _hand_out(envelope)
+
+    def record_lost_event(
+        self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
+    ) -> None:
+        """Count a loss by category and reason, except of what was not meant to be sent."""
+        _lose(reason, data_category if item is None else item.data_category, quantity if item is None else _count(item))
+
+
 class MemoryTransport(Transport):
     """Keeps every envelope, as it would have been sent."""
 
@@ -131,6 +198,10 @@ class MemoryTransport(Transport):
         """Keep `envelope`."""
         envelope.serialize()
         self.envelopes.append(envelope)
+
+    def flush(self, timeout: float, callback: Callable[[int, float], None] | None = None) -> None:
+        """Keep what is counted so far, too."""
+        tally.flush()
 
     def payloads(self, kind: str) -> list[dict[str, Any]]:
         """Return what items of a kind ("event", "transaction", "sessions", ...) would have sent, parsed."""

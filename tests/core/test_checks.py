@@ -15,6 +15,7 @@ from django.test.utils import override_settings
 
 from crm_monitoring import checks, conf
 from crm_monitoring.checks import MIDDLEWARE
+from crm_monitoring.sentry.transport import register_receiver, unregister_receiver
 from tests.conftest import MemoryTransport
 
 COMMON = "django.middleware.common.CommonMiddleware"
@@ -193,6 +194,16 @@ def test_a_deployment_without_dsn_is_warned_of(monitoring: Any) -> None:
     monitoring()
 
     assert ids(deploy=True) == [checks.NO_DSN]
+
+
+def test_a_deployment_with_an_inbox_needs_no_dsn(monitoring: Any) -> None:
+    kept: list[Any] = []
+    register_receiver(kept.append)
+    try:
+        monitoring()
+        assert ids(deploy=True) == []
+    finally:
+        unregister_receiver(kept.append)
 
 
 def test_a_deployment_that_writes_for_people_is_warned_of(monitoring: Any, transport: MemoryTransport) -> None:

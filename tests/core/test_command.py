@@ -102,6 +102,7 @@ def test_check_tells_what_is_on_where_events_go_and_the_setting(monitoring: Any)
         LOG_LEVEL="ERROR",
         FAILED_REQUEST_STATUS_CODES=[404, 403],
         SENTRY_OPTIONS={"http_proxy": "http://user:hunter2@proxy"},
+        SENTRY_AUTH_TOKEN="sntrys_hunter3",
     )
 
     told = manage("check")
@@ -112,11 +113,12 @@ def test_check_tells_what_is_on_where_events_go_and_the_setting(monitoring: Any)
         "  logging.level: ERROR\n",
         f"  SENTRY_DSN: {MASK}\n",
         f"  SENTRY_OPTIONS: {{'http_proxy': '{MASK}'}}\n",
+        f"  SENTRY_AUTH_TOKEN: {MASK}\n",
         "  FAILED_REQUEST_STATUS_CODES: [403, 404]\n",
         "Problems\n  none\n",
     ):
         assert line in told
-    assert not any(secret in told for secret in ("public", "private", "hunter2"))
+    assert not any(secret in told for secret in ("public", "private", "hunter2", "hunter3"))
 
 
 def test_check_warns_of_what_is_no_error(monitoring: Any) -> None:
@@ -285,7 +287,7 @@ def test_a_transport_of_the_project_is_taken_at_its_word(sentry: MemoryTransport
 
 
 def test_another_app_can_add_a_subcommand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_subcommands", dict(command._subcommands))
+    monkeypatch.setitem(command._subcommands, "greet", Subcommand)
 
     @subcommand
     class Greet(Subcommand):

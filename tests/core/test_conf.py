@@ -165,6 +165,9 @@ def test_defaults_are_not_shared() -> None:
         ("REQUEST_ID_HEADER", "X-Correlation-ID", "X-Correlation-ID"),
         ("LOG_MAX_STRING", 256, 256),
         ("SLOW_QUERY_MS", 0, 0),
+        ("SENTRY_URL", "https://de.sentry.io", "https://de.sentry.io/"),
+        ("SENTRY_URL", " http://[::1]:9000/sentry/ ", "http://[::1]:9000/sentry/"),
+        ("SENTRY_AUTH_TOKEN", " sntrys_x=_y ", "sntrys_x=_y"),
     ],
 )
 def test_a_value_becomes_what_its_key_wants(monitoring: Any, name: str, given: Any, effective: Any) -> None:
@@ -217,6 +220,15 @@ BAD = [
     ("TRUSTED_PROXIES", ["proxy.local"], conf.BAD_NETWORK, "'proxy.local'"),
     ("REQUEST_ID_HEADER", "X Request", conf.BAD_CHOICE, "'X Request'"),
     ("REQUEST_ID_HEADER", "X-Réq", conf.BAD_CHOICE, "'X-Réq'"),
+    ("SENTRY_URL", "sentry.io", conf.BAD_CHOICE, "'sentry.io'"),
+    ("SENTRY_URL", "", conf.BAD_CHOICE, "''"),
+    ("SENTRY_URL", "ftp://sentry.io/", conf.BAD_CHOICE, "'ftp://sentry.io/'"),
+    ("SENTRY_URL", "https:///api/", conf.BAD_CHOICE, "'https:///api/'"),
+    ("SENTRY_URL", "https://sentry.io:port/", conf.BAD_CHOICE, "does not parse"),
+    ("SENTRY_URL", "https://sentry.io /", conf.BAD_CHOICE, "characters"),
+    ("SENTRY_URL", "https://séntry.io/", conf.BAD_CHOICE, "characters"),
+    ("SENTRY_URL", "https://sentry.io/?a=b", conf.BAD_CHOICE, "more than a host and a path"),
+    ("SENTRY_URL", b"https://sentry.io/", conf.WRONG_TYPE, "bytes"),
 ]
 
 
@@ -270,6 +282,12 @@ def test_a_dsn_that_does_not_parse_is_a_problem_that_keeps_its_secret(
         {"https://hunter2@sentry.example/7": True},
         {"HOOKS": [{"password": "hunter2"}]},
         {"SENTRY_OPTIONS": ["hunter2"]},
+        {"SENTRY_URL": "https://admin:hunter2@sentry.example/"},
+        {"SENTRY_AUTH_TOKEN": b"hunter2"},
+        {"SENTRY_AUTH_TOKEN": "hunter2\nhunter2"},
+        {"SENTRY_AUTH_TOKEN": "hunter2 hunter2"},
+        {"SENTRY_AUTH_TOKEN": "hunter2é"},
+        {"SENTRY_AUTH_TOKEN": "hunter2\udcff"},
     ],
 )
 def test_a_secret_in_the_wrong_place_is_not_repeated(monitoring: Any, keys: dict[str, Any]) -> None:
@@ -323,6 +341,9 @@ def test_a_setting_that_is_no_dict_is_a_problem(settings: Any) -> None:
         ("N_PLUS_ONE_THRESHOLD", "many", 0),
         ("LOG_LEVEL", "LOUD", "INFO"),
         ("HOOKS", "project.hook", ()),
+        # Not the default: the token of one server is nothing for another.
+        ("SENTRY_URL", "sentry.example", ""),
+        ("SENTRY_AUTH_TOKEN", 7, ""),
     ],
 )
 def test_a_key_that_cannot_be_used_is_off_or_harmless(monitoring: Any, name: str, value: Any, effective: Any) -> None:

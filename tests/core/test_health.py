@@ -88,6 +88,37 @@ def test_the_function_gives_what_the_view_shows(server: WSGIClient, sentry: Memo
     assert server.get("/health/monitoring").json()["monitoring"] == check_monitoring_health()
 
 
+@pytest.fixture
+def section() -> Iterator[list[int]]:
+    """What an installed app tells of itself; it fails when there is nothing to tell."""
+    told = [3]
+    health.register_section("inbox", lambda: {"waiting": told[0]})
+    yield told
+    health.unregister_section("inbox")
+
+
+def test_an_installed_app_adds_a_section(server: WSGIClient, section: list[int]) -> None:
+    assert server.get("/health/monitoring").json()["monitoring"]["inbox"] == {"waiting": 3}
+
+
+@pytest.mark.usefixtures("production")
+def test_a_section_that_fails_is_a_problem_and_the_rest_is_told(server: WSGIClient, section: list[int]) -> None:
+    section.clear()
+
+    told = server.get("/health/monitoring").json()["monitoring"]
+
+    assert told["inbox"] is None
+    assert told["logging"] == {"level": "INFO", "structured": True}
+    assert [problem for problem in told["problems"] if "IndexError" in problem]
+
+
+def test_a_section_that_is_taken_away_is_not_told(server: WSGIClient, section: list[int]) -> None:
+    health.unregister_section("inbox")
+    health.unregister_section("inbox")
+
+    assert "inbox" not in server.get("/health/monitoring").json()["monitoring"]
+
+
 def test_a_dsn_is_told_of_and_not_told(server: WSGIClient, monitoring: Any) -> None:
     monitoring(SENTRY_DSN=f"https://public@{SECRET_HOST}/7")
 

@@ -120,6 +120,25 @@ def test_starting_connects_to_nothing_and_starts_no_thread_and_no_process(dsn: s
     assert told == [[], 1]
 
 
+@pytest.mark.parametrize("dsn", ["", DSN])
+def test_receivers_that_come_later_connect_to_nothing_and_start_no_thread_either(dsn: str) -> None:
+    told = run(
+        PRELUDE
+        + "django.setup()\n"
+        + "from crm_monitoring import capture_message\n"
+        + "from crm_monitoring.sentry.transport import register_receiver\n"
+        + "received = []\n"
+        + "register_receiver(received.append)\n"
+        + "at_start = [heard[:], threading.active_count()]\n"
+        + ("" if dsn else "capture_message('x')\n")
+        + "print(json.dumps([*at_start, len(received), threading.active_count()]))",
+        SENTRY_DSN=dsn,
+        LOG_LEVEL="INFO",
+    )
+
+    assert told == [[], 1, 0 if dsn else 1, 1]
+
+
 def test_starting_takes_everything_from_the_environment() -> None:
     told = run(
         PRELUDE

@@ -12,10 +12,19 @@ import pytest
 import sentry_sdk
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 
-from crm_monitoring import capture_message, faults
+from crm_monitoring import capture_message, check_monitoring_health, faults
 from crm_monitoring.sentry import status, transport
-from crm_monitoring.sentry.client import counts_deliveries, destination
-from crm_monitoring.sentry.transport import OrderedTransport
+from crm_monitoring.sentry.client import counts_deliveries, destination, get_traces_sample_rate, init_sentry
+from crm_monitoring.sentry.transport import (
+    LocalTransport,
+    OrderedTransport,
+    has_receivers,
+    register_receiver,
+    unregister_receiver,
+)
+from crm_monitoring.testing import capture_monitoring
+from tests.clients import WSGIClient
+from tests.conftest import MemoryTransport
 from tests.e2e.receiver import Receiver
 from tests.e2e.waiting import wait_for
 
@@ -212,3 +221,174 @@ def test_a_killed_sender_sends_no_more(sender: OrderedTransport, receiver: Recei
     sentry_sdk.get_client().close(timeout=0)
 
     assert capture_message("x") is None
+
+
+# -- who else gets the envelopes ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def received(monitoring: Any) -> Iterator[list[Envelope]]:
+    """What a receiver gets, without a DSN unless the test sets one."""
+    monitoring(TRACES_SAMPLE_RATE=1.0, SENTRY_RELEASE="1.0")
+    envelopes: list[Envelope] = []
+    register_receiver(envelopes.append)
+    yield envelopes
+    unregister_receiver(envelopes.append)
+
+
+def kinds(envelopes: list[Envelope]) -> list[str | None]:
+    return [item.type for envelope in envelopes for item in envelope.items]
+
+
+def test_without_a_dsn_receivers_get_everything(received: list[Envelope], server: WSGIClient) -> None:
+    server.get("/fails/")
+
+    assert kinds(received) == ["event", "transaction"]
+    assert received[0].items[0].get_event()["transaction"] == "GET fails/"  # type: ignore[index]
+
+
+def test_without_a_dsn_nothing_is_sent_and_this_is_said(received: list[Envelope]) -> None:
+    assert isinstance(sentry_sdk.get_client().transport, LocalTransport)
+    assert not init_sentry()
+    assert (status().enabled, status().local, status().dsn_configured, status().healthy) == (False, True, False, True)
+    assert destination() is None
+    assert check_monitoring_health()["sentry"]["enabled"] is False
+    assert check_monitoring_health()["problems"] == []
+
+
+def test_without_a_dsn_no_thread_is_started(received: list[Envelope], wsgi: WSGIClient) -> None:
+    before = set(threading.enumerate())
+
+    wsgi.get("/fails/")
+    sentry_sdk.flush()
+
+    assert set(threading.enumerate()) == before
+
+
+def test_without_a_dsn_no_session_is_counted(received: list[Envelope], server: WSGIClient) -> None:
+    server.get("/ok/")
+    sentry_sdk.get_client().close()
+
+    assert kinds(received) == ["transaction"]
+
+
+def test_receivers_get_what_leaves_without_its_secrets(received: list[Envelope]) -> None:
+    capture_message("login with password=hunter2", extra={"token": "hunter2"})
+
+    assert kinds(received) == ["event"]
+    assert b"hunter2" not in received[0].serialize()
+
+
+def test_sampling_is_the_same_as_with_a_dsn(received: list[Envelope], monitoring: Any, server: WSGIClient) -> None:
+    monitoring(TRACES_SAMPLE_RATE_OVERRIDES={"GET ok/": 0.0}, TRACES_SAMPLE_RATE=1.0)
+
+    server.get("/ok/")
+    server.get("/quiet/")
+    server.get("/fails/")
+
+    assert kinds(received) == ["event", "transaction"]
+    assert get_traces_sample_rate() == 1.0
+
+
+def test_the_quota_holds_for_receivers_too(received: list[Envelope], monitoring: Any) -> None:
+    monitoring(EVENTS_BURST=2)
+
+    for _ in range(5):
+        capture_message("flood")
+
+    assert kinds(received) == ["event", "event"]
+    assert faults.losses()["events_held_back"] == 3
+
+
+def test_what_fails_on_its_way_to_receivers_is_lost_and_counted(received: list[Envelope], monitoring: Any) -> None:
+    def before_send(event: Any, hint: Any) -> Any:
+        raise ValueError("no")
+
+    monitoring(SENTRY_OPTIONS={"before_send": before_send})
+    faults.reraise = False
+
+    capture_message("x")
+
+    assert received == []
+    assert faults.losses()["sentry_error_callback_error"] == 1
+
+
+def test_a_lost_item_is_counted_by_its_category(received: list[Envelope]) -> None:
+    batch = Item(type="log", headers={"item_count": 7}, payload=PayloadRef(json={"items": []}))
+
+    sentry_sdk.get_client().transport.record_lost_event("queue_overflow", item=batch)  # type: ignore[union-attr]
+
+    assert faults.losses()["sentry_log_item_queue_overflow"] == 7
+
+
+def test_with_a_dsn_both_get_everything(
+    received: list[Envelope], sender: OrderedTransport, receiver: Receiver, server: WSGIClient
+) -> None:
+    server.get("/fails/")
+
+    (sent,) = receiver.wait_for("event")
+    assert kinds(received) == ["event", "transaction"]
+    assert received[0].headers["event_id"] == sent["event_id"]
+
+
+def test_a_transport_of_the_project_gets_them_instead(
+    received: list[Envelope], sentry: MemoryTransport, server: WSGIClient
+) -> None:
+    server.get("/fails/")
+
+    assert len(sentry.events) == 1
+    assert received == []
+    assert (status().enabled, status().local) == (True, False)
+
+
+def test_what_tests_capture_is_theirs_alone(received: list[Envelope], server: WSGIClient) -> None:
+    with capture_monitoring() as captured:
+        server.get("/fails/")
+
+    assert len(captured.events) == 1
+    assert received == []
+    assert status().local
+
+
+def test_a_receiver_that_raises_stops_nobody(received: list[Envelope], server: WSGIClient) -> None:
+    def broken(envelope: Envelope) -> None:
+        raise ValueError("no")
+
+    faults.reraise = False
+    register_receiver(broken)
+
+    status_code = server.get("/ok/").status
+
+    unregister_receiver(broken)
+    assert (status_code, kinds(received)) == (200, ["transaction"])
+    assert faults.sentences() == ["A receiver of envelopes failed 1 time, last with ValueError."]
+
+
+def test_registering_starts_the_client_once(received: list[Envelope]) -> None:
+    client = sentry_sdk.get_client()
+
+    register_receiver(received.append)
+    init_sentry()
+    register_receiver(print)
+    unregister_receiver(print)
+    unregister_receiver(print)
+
+    assert sentry_sdk.get_client() is client
+
+
+def test_with_a_dsn_registering_leaves_the_client_alone(sender: OrderedTransport) -> None:
+    client = sentry_sdk.get_client()
+
+    register_receiver(print)
+    unregister_receiver(print)
+
+    assert sentry_sdk.get_client() is client
+
+
+def test_when_the_last_receiver_has_gone_nothing_is_made(received: list[Envelope], server: WSGIClient) -> None:
+    unregister_receiver(received.append)
+
+    server.get("/fails/")
+
+    assert (has_receivers(), status().local, sentry_sdk.get_client().transport) == (False, False, None)
+    assert received == []

@@ -1,4 +1,8 @@
-"""`manage.py monitoring check` and `manage.py monitoring test`; an app of ours adds a subcommand by `@subcommand`."""
+"""
+`manage.py monitoring check` and `manage.py monitoring test`, and what other apps add.
+
+An app adds subcommands by `@subcommand`, in the module that its AppConfig names: `monitoring_subcommands = "app.subcommands"`.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,17 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from importlib import import_module
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from crm_monitoring import conf, faults, sentry
-from crm_monitoring.health import check_monitoring_health
+from crm_monitoring import conf, faults, hooks, sentry
+from crm_monitoring.health import check_monitoring_health, problems
 
 MASK = "********"
 DEFAULT_TIMEOUT = 10.0
@@ -65,6 +71,17 @@ def subcommand(declared: type[Subcommand]) -> type[Subcommand]:
     return declared
 
 
+def _complaints_of_imports() -> Iterable[str]:
+    for config in apps.get_app_configs():
+        module = getattr(config, "monitoring_subcommands", None)
+        if module is None:
+            continue
+        try:
+            import_module(module)
+        except Exception as error:  # Whatever another app's module does must not cost the other subcommands.
+            yield f"The subcommands of {config.label} are missing: {module} raises {type(error).__name__}: {error}"
+
+
 class Command(BaseCommand):
     """Dispatches to the subcommands."""
 
@@ -73,7 +90,9 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add a parser for each subcommand."""
+        """Add a parser for each subcommand, of other apps too."""
+        for complaint in _complaints_of_imports():
+            self.stderr.write(self.style.WARNING(complaint))
         actions = parser.add_subparsers(dest="action", required=True)
         for name, declared in _subcommands.items():
             declared.add_arguments(actions.add_parser(name, help=declared.help, description=declared.help))
@@ -143,8 +162,11 @@ def _pairs(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 def _destination() -> str:
     known = sentry.destination()
     if known is not None:
-        return known
-    return "a transport of SENTRY_OPTIONS" if sentry.status().enabled else "nowhere: SENTRY_DSN is not set"
+        return f"{known} and the inbox" if conf.get().INBOX and sentry.has_receivers() else known
+    status = sentry.status()
+    if status.local:
+        return "the inbox: SENTRY_DSN is not set"
+    return "a transport of SENTRY_OPTIONS" if status.enabled else "nowhere: SENTRY_DSN is not set"
 
 
 def effective_setting() -> dict[str, Any]:
@@ -154,10 +176,10 @@ def effective_setting() -> dict[str, Any]:
 
 
 def _masked(name: str, value: Any) -> Any:
-    if name == "SENTRY_DSN":
+    if name in ("SENTRY_DSN", "SENTRY_AUTH_TOKEN"):
         return MASK if value else ""
-    if name == "SENTRY_OPTIONS":
-        # A proxy's password, a certificate's path, a hook: the names say enough.
+    if name in ("SENTRY_OPTIONS", "ALERT_CHANNELS"):
+        # A proxy's password, a certificate's path, a hook, the address of a webhook: the names say enough.
         return dict.fromkeys(value, MASK)
     return sorted(value) if isinstance(value, frozenset) else value
 
@@ -178,17 +200,29 @@ class Test(Subcommand):
 
     def run(self, **options: Any) -> None:
         """Send both, and say what became of them."""
-        if not sentry.status().enabled:
+        status = sentry.status()
+        if not (status.enabled or status.local):
             raise CommandError("Nothing was sent, for there is nowhere to send it to. Set SENTRY_DSN, then try again.")
-        before = _failed_deliveries()
+        before, known = _failed_deliveries(), problems()
         message_id, exception_id = _send()
         if message_id is None or exception_id is None:
             raise CommandError(
                 "Nothing was sent, for SENTRY_OPTIONS dropped it: look at before_send, sample_rate and ignore_errors."
             )
         self.stdout.write(f"Message:   {message_id}\nException: {exception_id}")
+        if status.local:
+            self._conclude_locally(known)
+            return
         self.stdout.write(f"Waiting for {_destination()}, at most {options['timeout']:g} s ...")
         self._conclude(sentry.flush(options["timeout"]), _failed_deliveries() - before, options["timeout"])
+
+    def _conclude_locally(self, known: list[str]) -> None:
+        # What the inbox writes when a command ends, and tells of where it cannot.
+        hooks.ended()
+        complaints = [problem for problem in problems() if problem not in known]
+        if complaints:
+            raise CommandError(f"They did not arrive in the inbox. {' '.join(complaints)}")
+        self.stdout.write(self.style.SUCCESS("Both arrived in the inbox."))
 
     def _conclude(self, is_answered: bool, failed: Counter[str], timeout: float) -> None:
         if failed:
