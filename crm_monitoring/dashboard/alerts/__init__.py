@@ -1,0 +1,1 @@
+"""Alerts: rules over what the dashboard keeps, and who is told."""

@@ -1,0 +1,303 @@
+"""How each channel says a message, to real servers, and that none tells a secret."""
+
+from __future__ import annotations
+
+import hmac
+import io
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core import mail
+
+from crm_monitoring import check_monitoring_health
+from crm_monitoring.dashboard.alerts import channels
+from crm_monitoring.dashboard.alerts.channels import Channel, NotSent, parse, slack_blocks
+from crm_monitoring.dashboard.alerts.messages import Message, as_text, from_json
+from tests.dashboard.receivers import HANG, Hook, Mailbox, a_hook, a_mail_server, use_mail_server
+
+MESSAGE = Message(
+    step="start",
+    rule="new_issue",
+    kind="new_issue",
+    environment="production",
+    headline="New issue: ValueError: <b> & co",
+    status="Alert",
+    since="2026-11-23T10:00:00+00:00",
+    moment="2026-11-23T10:00:10+00:00",
+    figures=(("Measured", "events: 1"),),
+    stack=("shop/views.py:42 in buy", "x.py:1 in <lambda>"),
+    url="https://crm.example.org/monitoring/issues/1/",
+    dashboard_url="https://crm.example.org/monitoring/",
+    thread="ab12",
+)
+SECRET = "the-secret-of-the-webhook"
+
+
+def channel(**options: Any) -> Channel:
+    (found,), problems = parse({"it": options})
+    assert problems == ()
+    return found
+
+
+def changed(**given: Any) -> Message:
+    return Message(**{name: getattr(MESSAGE, name) for name in Message.__slots__} | given)
+
+
+@pytest.fixture
+def mailbox(settings: Any) -> Iterator[Mailbox]:
+    with a_mail_server() as mailbox:
+        use_mail_server(settings, mailbox.port)
+        settings.SERVER_EMAIL = "Site <site@example.org>"
+        yield mailbox
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with a_hook(strict=True) as hook:
+        yield hook
+
+
+def failure(one: Channel) -> NotSent:
+    with pytest.raises(NotSent) as raised:
+        one.send(MESSAGE, "7")
+    return raised.value
+
+
+# -- e-mail ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_mail_says_it_in_text_and_html_with_the_way_out(mailbox: Mailbox) -> None:
+    channel(type="email", to=["team@example.org", "Boss <boss@example.org>"]).send(MESSAGE, "7")
+
+    (received,) = mailbox.mails
+    text, html = (part.get_content().replace("\r\n", "\n") for part in received.iter_parts())
+    assert received["Subject"] == "[production] New issue: ValueError: <b> & co"
+    assert (received["From"], received["To"]) == (
+        "Site <site@example.org>",
+        "team@example.org, Boss <boss@example.org>",
+    )
+    assert "Alert: New issue: ValueError: <b> & co\n\nEnvironment: production\nSince: 2026-11-23 10:00:00 UTC\n" in text
+    assert "shop/views.py:42 in buy" in text
+    assert "https://crm.example.org/monitoring/issues/1/" in text
+    assert "in the channel “it”" in text
+    assert "<h2>Alert: New issue: ValueError: &lt;b&gt; &amp; co</h2>" in html
+    assert '<a href="https://crm.example.org/monitoring/issues/1/">' in html
+    assert "in the channel “it”" in html
+    assert received["List-Unsubscribe"] == "<mailto:site@example.org?subject=unsubscribe>"
+    assert received["Auto-Submitted"] == "auto-generated"
+
+
+def test_the_mails_of_a_rule_and_subject_are_a_thread(mailbox: Mailbox) -> None:
+    team = channel(type="email", to=["team@example.org"])
+
+    team.send(MESSAGE, "7")
+    team.send(changed(step="end", status="Over", environment="", stack=(), url="", dashboard_url=""), "8")
+
+    first, last = mailbox.mails
+    assert (first["Message-ID"], last["Message-ID"]) == ("<ab12.7@example.org>", "<ab12.8@example.org>")
+    assert first["References"] == last["References"] == last["In-Reply-To"] == "<ab12@example.org>"
+    assert last["Subject"] == "Re: New issue: ValueError: <b> & co"
+
+
+@pytest.mark.parametrize("admins", [["admin@example.org"], [("Admin", "admin@example.org")]])
+def test_without_addresses_the_admins_are_told(settings: Any, admins: Any) -> None:
+    settings.ADMINS = admins
+
+    channel(type="email").send(MESSAGE, "7")
+
+    assert mail.outbox[0].to == ["admin@example.org"]
+
+
+def test_a_mail_server_that_is_down_is_told_without_its_words(mailbox: Mailbox, settings: Any) -> None:
+    use_mail_server(settings, 1)
+
+    assert failure(channel(type="email", to=["team@example.org"])).reason == "ConnectionRefusedError"
+
+
+# -- Slack ----------------------------------------------------------------------------------------------------------------
+
+
+def test_slack_takes_it_as_blocks_and_text(hook: Hook) -> None:
+    channel(type="slack", url=hook.url).send(MESSAGE, "7")
+
+    (posted,) = hook.bodies()
+    header, fields, stack, links = posted["blocks"]
+    assert posted["text"] == "Alert: New issue: ValueError: <b> & co"
+    assert header["text"]["text"] == "Alert: New issue: ValueError: <b> & co"
+    assert [field["text"] for field in fields["fields"]][:2] == [
+        "*Environment*\nproduction",
+        "*Since*\n2026-11-23 10:00:00 UTC",
+    ]
+    assert stack["text"]["text"] == "```shop/views.py:42 in buy\nx.py:1 in &lt;lambda&gt;```"
+    assert links["elements"][0]["text"] == (
+        "<https://crm.example.org/monitoring/issues/1/|Details> · <https://crm.example.org/monitoring/|Dashboard>"
+    )
+
+
+def test_slack_takes_the_longest_and_the_shortest_message(hook: Hook) -> None:
+    slack = channel(type="slack", url=hook.url)
+    long = "&<>`" * 5_000
+
+    slack.send(changed(headline=long, stack=(long,), figures=((long, long),) * 20), "7")
+    slack.send(changed(stack=(), url="", dashboard_url=""), "8")
+
+    longest, shortest = hook.bodies()
+    assert len(longest["blocks"][0]["text"]["text"]) == 150
+    assert len(longest["blocks"][1]["fields"]) == 10
+    assert len(shortest["blocks"]) == 2
+
+
+def test_slack_refuses_what_it_cannot_show(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "slack_blocks", lambda message: [])
+
+    assert failure(channel(type="slack", url=hook.url)).reason == "HTTP 400"
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("120", 120.0), ("999999", 3_600.0), ("soon", 0.0)])
+def test_slack_says_when_it_takes_more(hook: Hook, header: str, seconds: float) -> None:
+    hook.statuses, hook.retry_after = [429], header
+
+    refused = failure(channel(type="slack", url=hook.url))
+
+    assert (refused.reason, refused.retry_after) == ("HTTP 429", seconds)
+
+
+# -- webhooks -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_webhook_gets_the_message_signed(hook: Hook) -> None:
+    hook.strict = False
+
+    channel(type="webhook", url=hook.url, secret=SECRET).send(MESSAGE, "7")
+
+    ((headers, body),) = hook.posts
+    signed = hmac.new(SECRET.encode(), f"{headers['X-Monitoring-Timestamp']}.".encode() + body, "sha256").hexdigest()
+    assert headers["X-Monitoring-Signature"] == f"sha256={signed}"
+    assert headers["X-Monitoring-Delivery"] == "7"
+    assert headers["Content-Type"] == "application/json"
+    assert from_json(body.decode()) == MESSAGE
+
+
+@pytest.mark.parametrize(("status", "reason"), [(500, "HTTP 500"), (429, "HTTP 429"), (302, "HTTP 302")])
+def test_a_webhook_that_does_not_take_it_is_told(hook: Hook, status: int, reason: str) -> None:
+    hook.statuses = [status]
+
+    refused = failure(channel(type="webhook", url=hook.url, secret=SECRET))
+
+    assert (refused.reason, refused.retry_after) == (reason, 120.0 if status == 429 else 0.0)
+    assert hook.posts == []
+
+
+@pytest.mark.parametrize("options", [{"type": "webhook", "secret": SECRET}, {"type": "slack"}])
+def test_a_server_that_hangs_is_left(hook: Hook, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]) -> None:
+    monkeypatch.setattr(channels, "TIMEOUT_SECONDS", 1.0)
+    hook.statuses = [HANG]
+
+    assert failure(channel(url=hook.url, **options)).reason == "TimeoutError"
+
+
+@pytest.mark.parametrize("options", [{"type": "webhook", "secret": SECRET}, {"type": "slack"}])
+def test_a_server_that_is_not_there_is_told(options: dict[str, str]) -> None:
+    assert failure(channel(url="http://127.0.0.1:1/hook", **options)).reason == "URLError"
+
+
+# -- secrets --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["slack", "webhook"])
+def test_no_failure_shows_an_address_or_a_secret(hook: Hook, kind: str) -> None:
+    hook.statuses = [500]
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)
+    levels = {name: logging.getLogger(name).level for name in ("", "slack_sdk")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    logging.getLogger().addHandler(handler)
+    one = channel(type=kind, url=hook.url, **({"secret": SECRET} if kind == "webhook" else {}))
+
+    refused = failure(one)
+    nowhere = failure(
+        channel(
+            type=kind, url="http://127.0.0.1:1/secret-of-the-hook", **({"secret": SECRET} if kind == "webhook" else {})
+        )
+    )
+
+    logging.getLogger().removeHandler(handler)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    told = [repr(one), str(one), log.getvalue(), *map(repr, (refused, nowhere))]
+    told += ["".join(traceback.format_exception(error)) for error in (refused, nowhere)]
+    assert all("secret-of-the-hook" not in text and SECRET not in text for text in told)
+    assert hook.url not in str(sys.exc_info())
+
+
+def test_no_sentence_of_the_check_or_the_health_view_shows_one(monitoring: Any, a_sqlite: str) -> None:
+    monitoring(
+        DASHBOARD_DATABASE=a_sqlite,
+        ALERT_CHANNELS={
+            "a": {"type": "slack", "url": "ftp://host/secret-of-the-hook"},
+            "b": {"type": "webhook", "url": "https://[/secret-of-the-hook", "secret": SECRET},
+            "c": {"type": "webhook", "url": 7, "secret": SECRET},
+        },
+    )
+
+    found = [f"{problem.message} {problem.hint}" for problem in channels.problems()]
+
+    assert len(found) == 3
+    assert all("secret-of-the-hook" not in text and SECRET not in text for text in found)
+    assert "secret" not in str(check_monitoring_health())
+
+
+# -- the setting ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint", "hint"),
+    [
+        ("team@example.org", "is of type str", "Write a dict"),
+        ({}, "has no type", "Use one of email, slack, webhook."),
+        ({"type": "mail"}, "has no type", "Did you mean 'email'?"),
+        ({"type": 7}, "has no type", "Use one of"),
+        ({"type": "email", "too": []}, "has an option 'too', which email has not", "Did you mean 'to'?"),
+        ({"type": "email"}, "has no addresses", "or set ADMINS"),
+        ({"type": "email", "to": []}, "has no addresses", "or set ADMINS"),
+        ({"type": "email", "to": "team@example.org"}, "has no addresses", '"to": ["team@example.org"]'),
+        ({"type": "email", "to": ["team"]}, "has an address that is none", '"to": ["team@example.org"]'),
+        ({"type": "email", "to": [7]}, "has an address that is none", '"to": ["team@example.org"]'),
+        ({"type": "slack"}, "has no url", "https://hooks.slack.com/services/..."),
+        ({"type": "slack", "url": " "}, "has no url", "https://hooks.slack.com/services/..."),
+        ({"type": "slack", "url": "hooks.slack.com"}, "is no http or https URL", "https://hooks"),
+        ({"type": "webhook", "url": "https://a/"}, "has no secret", '"secret"'),
+        ({"type": "webhook", "url": "https://a:b/", "secret": "s"}, "does not parse", "https://pager"),
+    ],
+)
+def test_a_channel_that_cannot_be_used_is_left_out_and_says_why(given: Any, complaint: str, hint: str) -> None:
+    found, (problem,) = parse({"it": given})
+
+    assert (found, problem.id) == ((), channels.BAD_CHANNEL)
+    assert "CRM_MONITORING['ALERT_CHANNELS']['it']" in problem.message
+    assert complaint in problem.message
+    assert hint in problem.hint
+
+
+def test_a_channel_needs_a_name() -> None:
+    assert "has no usable name" in parse({"": {"type": "slack"}})[1][0].message
+
+
+def test_slack_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "find_spec", lambda name: None)
+
+    _, (problem,) = parse({"it": {"type": "slack", "url": "https://hooks.slack.com/"}})
+
+    assert problem.hint == 'Run `pip install "crm-monitoring[slack]"`.'
+
+
+def test_the_text_leaves_out_what_there_is_not() -> None:
+    assert as_text(changed(environment="", figures=(), stack=(), url="", dashboard_url="")) == (
+        "Alert: New issue: ValueError: <b> & co\n\nSince: 2026-11-23 10:00:00 UTC\nRule: new_issue"
+    )
+    assert len(slack_blocks(MESSAGE)) == 4
