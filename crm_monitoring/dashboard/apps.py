@@ -1,0 +1,83 @@
+"""Puts the dashboard's parts together when Django starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.apps import AppConfig
+from django.core.signals import request_finished
+from django.utils.translation import gettext_lazy as _
+
+from crm_monitoring import health, hooks
+from crm_monitoring.sentry import transport
+
+if TYPE_CHECKING:
+    from crm_monitoring.dashboard.flushing import Writer
+
+_UID = "crm_monitoring.dashboard"
+
+
+class DashboardConfig(AppConfig):
+    """Connects the collector of metrics and the inbox to the monitoring."""
+
+    name = "crm_monitoring.dashboard"
+    label = "crm_monitoring_dashboard"
+    verbose_name = _("Monitoring dashboard")
+    default_auto_field = "django.db.models.BigAutoField"
+    monitoring_subcommands = "crm_monitoring.dashboard.subcommands"
+
+    def ready(self) -> None:
+        """Start collecting. Opens no connection, starts no thread; may run more than once."""
+        from crm_monitoring.dashboard import checks
+
+        connect()
+        checks.register()
+
+
+def connect() -> None:
+    """Collect from now on, and write what is collected."""
+    from crm_monitoring.dashboard import collector, flushing, inbox
+    from crm_monitoring.dashboard.alerts import running
+
+    hooks.register(collector.collect)
+    transport.register_receiver(inbox.receive)
+    for writer in _writers():
+        flushing.register(writer)
+    request_finished.connect(flushing.after_request, dispatch_uid=_UID)
+    hooks.register_ending(flushing.flush_at_end)
+    flushing.register_listener(running.after_flush)
+    for source in (flushing.problems, running.problems):
+        health.register_problems(source)
+    health.register_section("inbox", inbox.counts)
+
+
+def disconnect() -> None:
+    """Collect nothing any more; what is held is forgotten."""
+    from crm_monitoring.dashboard import collector, flushing, inbox
+    from crm_monitoring.dashboard.alerts import running
+    from crm_monitoring.dashboard.store import compaction
+
+    hooks.unregister(collector.collect)
+    transport.unregister_receiver(inbox.receive)
+    for writer in _writers():
+        flushing.unregister(writer)
+    request_finished.disconnect(dispatch_uid=_UID)
+    hooks.unregister_ending(flushing.flush_at_end)
+    flushing.unregister_listener(running.after_flush)
+    for source in (flushing.problems, running.problems):
+        health.unregister_problems(source)
+    health.unregister_section("inbox")
+    for part in (collector, inbox, compaction, flushing, running):
+        part.reset()
+
+
+def _writers() -> tuple[Writer, ...]:
+    from crm_monitoring.dashboard import collector, inbox
+    from crm_monitoring.dashboard.flushing import Writer
+    from crm_monitoring.dashboard.store import compaction
+
+    return (
+        Writer(collector.write, collector.has_work),
+        Writer(inbox.write, inbox.has_work),
+        Writer(compaction.run, compaction.is_due),
+    )

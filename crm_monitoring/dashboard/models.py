@@ -1,0 +1,371 @@
+"""
+What the dashboard keeps: metric rows that are only ever added, issues with their events, deploys.
+
+Moments of rows are Unix seconds, which every database adds up and compares alike; moments that people read are datetimes.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+NAME_LENGTH = 200
+ENVIRONMENT_LENGTH = 64
+RELEASE_LENGTH = 200
+HASH_LENGTH = 32
+RULE_LENGTH = 64
+
+
+class Kind(models.TextChoices):
+    """What a metric row counts."""
+
+    REQUEST = "request", _("request")
+    OPERATION = "operation", _("operation")
+    ERROR = "error", _("error")
+    LOSS = "loss", _("loss")
+
+
+class MetricRow(models.Model):
+    """
+    What one process counted of one name while a bucket of time ran. The same name has many rows: readers add them up.
+
+    Attributes:
+        batch: The flush that wrote the row, the same when it is tried again: with `position` it makes a second attempt harmless.
+        started: Start of the bucket, Unix seconds, a multiple of `seconds`.
+        seconds: Width of the bucket: 60, and more once it is old.
+        name: Endpoint ("GET organisations/{pk}/"), operation, fingerprint of an issue, or kind of a loss.
+        redirected: Responses with status 3xx; `rejected` 4xx, `failed` 5xx. The rest of `count` is 2xx (and 1xx).
+        slow: Requests over SLOW_REQUEST_MS, operations over their threshold.
+        satisfied: Answered without failing within APDEX_MS; `tolerating` within four times that.
+        duration_ms: Sum of all durations.
+        sketch: How the durations are distributed; see `metrics.Sketch`.
+    """
+
+    batch = models.UUIDField()
+    position = models.PositiveIntegerField()
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    started = models.BigIntegerField()
+    seconds = models.PositiveIntegerField(default=60)
+    environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
+    release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
+    name = models.CharField(max_length=NAME_LENGTH)
+    count = models.PositiveBigIntegerField()
+    redirected = models.PositiveBigIntegerField(default=0)
+    rejected = models.PositiveBigIntegerField(default=0)
+    failed = models.PositiveBigIntegerField(default=0)
+    slow = models.PositiveBigIntegerField(default=0)
+    satisfied = models.PositiveBigIntegerField(default=0)
+    tolerating = models.PositiveBigIntegerField(default=0)
+    duration_ms = models.FloatField(default=0.0)
+    slowest_ms = models.FloatField(default=0.0)
+    sketch = models.BinaryField(default=bytes)
+
+    class Meta:
+        verbose_name = _("metric row")
+        verbose_name_plural = _("metric rows")
+        constraints = [models.UniqueConstraint(fields=["batch", "position"], name="crm_monitoring_row_once")]
+        # With the count in it, the index alone tells whether digests are of the rows that are there.
+        indexes = [models.Index(fields=["started", "kind", "count"], name="crm_monitoring_row_started")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {self.count}"
+
+
+class Digest(models.Model):
+    """
+    What the metric rows of a slot of time add up to, made from them when the slot is over: so that nobody adds up a million rows.
+
+    Attributes:
+        started: Start of the slot, Unix seconds, a multiple of `seconds`.
+        count: The sum of the rows' counts, whatever their kind.
+        totals: See `store.sums.Totals`.
+        minutes: The totals of each minute, see `store.sums.Points`; `names`: see `store.sums.Names`. In the narrowest slots both are
+            empty after some days, in wider ones `minutes` always is.
+    """
+
+    started = models.BigIntegerField()
+    seconds = models.PositiveIntegerField()
+    environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
+    count = models.PositiveBigIntegerField()
+    totals = models.BinaryField()
+    minutes = models.BinaryField(default=bytes)
+    names = models.BinaryField(default=bytes)
+
+    class Meta:
+        verbose_name = _("digest")
+        verbose_name_plural = _("digests")
+        constraints = [
+            models.UniqueConstraint(fields=["seconds", "started", "environment"], name="crm_monitoring_digest_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.started}"
+
+
+class Visit(models.Model):
+    """
+    One user seen in one five-minute slot.
+
+    Attributes:
+        started: Start of the slot, Unix seconds.
+        user: Keyed hash of the user's id, never the id.
+    """
+
+    started = models.BigIntegerField()
+    environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
+    user = models.CharField(max_length=HASH_LENGTH)
+
+    class Meta:
+        verbose_name = _("visit")
+        verbose_name_plural = _("visits")
+        constraints = [
+            models.UniqueConstraint(fields=["started", "environment", "user"], name="crm_monitoring_visit_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.user
+
+
+class Issue(models.Model):
+    """
+    All failures of one kind.
+
+    Attributes:
+        fingerprint: Hash of what makes them one kind.
+        title: Of the exception "ValueError: no such category", else the message.
+        place: Innermost frame of the project's own code, "organisations.views in create"; empty for a message.
+        count: How often it happened, with what the quota held back.
+        regressed_at: When it came back after it had been resolved.
+    """
+
+    class Status(models.TextChoices):
+        """What people have made of it."""
+
+        OPEN = "open", _("open")
+        RESOLVED = "resolved", _("resolved")
+        IGNORED = "ignored", _("ignored")
+
+    fingerprint = models.CharField(max_length=64, unique=True)
+    title = models.CharField(max_length=300)
+    place = models.CharField(max_length=300, blank=True)
+    logger = models.CharField(max_length=NAME_LENGTH, blank=True)
+    level = models.CharField(max_length=12)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.OPEN)
+    count = models.PositiveBigIntegerField(default=0)
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField(db_index=True)
+    first_release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
+    last_release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    regressed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("issue")
+        verbose_name_plural = _("issues")
+        ordering = ["-last_seen"]
+        permissions = [("view_dashboard", _("Can see the monitoring dashboard"))]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Sighting(models.Model):
+    """Where an issue has been seen: one row for each combination, with its own count."""
+
+    issue = models.ForeignKey(Issue, on_delete=models.CASCADE, related_name="sightings")
+    environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
+    release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
+    endpoint = models.CharField(max_length=NAME_LENGTH, blank=True)
+    count = models.PositiveBigIntegerField(default=0)
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("sighting")
+        verbose_name_plural = _("sightings")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["issue", "environment", "release", "endpoint"], name="crm_monitoring_sighting_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} ({self.environment} {self.release})"
+
+
+class AffectedUser(models.Model):
+    """One user who met an issue, by the same keyed hash as a visit; `last_seen` is when for the last time."""
+
+    issue = models.ForeignKey(Issue, on_delete=models.CASCADE, related_name="users")
+    user = models.CharField(max_length=HASH_LENGTH)
+    last_seen = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name = _("affected user")
+        verbose_name_plural = _("affected users")
+        constraints = [models.UniqueConstraint(fields=["issue", "user"], name="crm_monitoring_affected_once")]
+
+    def __str__(self) -> str:
+        return self.user
+
+
+class Kept(models.Model):
+    """
+    What an event and a slow transaction have in common.
+
+    Attributes:
+        event_id: Sentry's, 32 hexadecimal digits.
+        moment: When it happened.
+        endpoint: The transaction's name: "GET organisations/{pk}/".
+        body: The scrubbed event, JSON compressed with zlib. In JSON columns PostgreSQL takes no NUL, which texts may hold.
+    """
+
+    event_id = models.CharField(max_length=32, unique=True)
+    moment = models.DateTimeField(db_index=True)
+    environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
+    release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
+    endpoint = models.CharField(max_length=NAME_LENGTH, blank=True)
+    body = models.BinaryField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.event_id
+
+
+class Event(Kept):
+    """One occurrence of an issue, as it would have been sent to Sentry."""
+
+    issue = models.ForeignKey(Issue, on_delete=models.CASCADE, related_name="events")
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        ordering = ["-moment", "-id"]
+
+
+class SlowTransaction(Kept):
+    """A sampled transaction that took longer than SLOW_REQUEST_MS, with its spans."""
+
+    duration_ms = models.FloatField()
+
+    class Meta:
+        verbose_name = _("slow transaction")
+        verbose_name_plural = _("slow transactions")
+        ordering = ["-moment", "-id"]
+
+
+class Deploy(models.Model):
+    """A release that went live."""
+
+    release = models.CharField(max_length=RELEASE_LENGTH)
+    environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
+    moment = models.DateTimeField(db_index=True)
+    url = models.URLField(blank=True)
+
+    class Meta:
+        verbose_name = _("deploy")
+        verbose_name_plural = _("deploys")
+        ordering = ["-moment"]
+
+    def __str__(self) -> str:
+        return f"{self.release} ({self.environment})"
+
+
+class Lease(models.Model):
+    """
+    The right to do something that only one process may do at a time.
+
+    Attributes:
+        until: Unix seconds until which whoever took it has it; the default is long ago.
+    """
+
+    name = models.CharField(max_length=40, primary_key=True)
+    until = models.FloatField(default=0.0)
+
+    class Meta:
+        verbose_name = _("lease")
+        verbose_name_plural = _("leases")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Alert(models.Model):
+    """
+    What a rule has to say of one subject.
+
+    Attributes:
+        rule: Name of the rule in ALERTS.
+        environment: Empty for an issue, which may be in many.
+        subject: An endpoint or operation, the key of an issue; empty for the environment as a whole.
+        title: The subject as people read it.
+        since: When it last began to fire; of an issue, when it began or came back.
+        last_sent: When its last message was queued.
+        value: What was measured last, in the unit of the rule's threshold.
+    """
+
+    class State(models.TextChoices):
+        """What is known of it."""
+
+        OK = "ok", _("ok")
+        FIRING = "firing", _("firing")
+        RESOLVED = "resolved", _("resolved")
+
+    rule = models.CharField(max_length=RULE_LENGTH)
+    environment = models.CharField(max_length=ENVIRONMENT_LENGTH, blank=True)
+    subject = models.CharField(max_length=NAME_LENGTH, blank=True)
+    title = models.CharField(max_length=300, blank=True)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.OK)
+    since = models.DateTimeField(null=True, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    last_sent = models.DateTimeField(null=True, blank=True)
+    value = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("alert")
+        verbose_name_plural = _("alerts")
+        ordering = ["-since", "-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["rule", "environment", "subject"], name="crm_monitoring_alert_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.rule
+
+
+class Delivery(models.Model):
+    """
+    One message of an alert to one channel: queued, tried until it is sent.
+
+    Attributes:
+        due: When it may be tried; whoever tries it moves this on first. None once it is sent or given up.
+        error: Class of the exception, or status, that the last attempt ended with; never a message.
+        body: The `alerts.messages.Message` as JSON, without secrets.
+    """
+
+    class Kind(models.TextChoices):
+        """Which of the messages of an alert it is."""
+
+        START = "start", _("start")
+        REMINDER = "reminder", _("reminder")
+        END = "end", _("end")
+
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="deliveries")
+    channel = models.CharField(max_length=RULE_LENGTH)
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    created = models.DateTimeField(db_index=True)
+    due = models.DateTimeField(null=True, blank=True, db_index=True)
+    attempts = models.PositiveIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    error = models.CharField(max_length=RULE_LENGTH, blank=True)
+    body = models.TextField()
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        ordering = ["-created", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.channel}"

@@ -1,0 +1,34 @@
+"""The deploys: moments at which a release went live."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from crm_monitoring.dashboard.models import Deploy
+from crm_monitoring.dashboard.store import database
+
+SAME_DEPLOY = timedelta(minutes=10)
+"""A job of the CI that runs once more within this time has deployed once."""
+
+
+def mark(deploy: Deploy) -> bool:
+    """
+    Store the deploy. One of the same release, environment and URL within `SAME_DEPLOY` is moved to its moment instead.
+
+    Returns:
+        Whether it is a new one.
+    """
+    known = _known(deploy)
+    if known is None:
+        deploy.save(using=database())
+        return True
+    known.moment = deploy.moment
+    known.save(using=database(), update_fields=["moment"])
+    return False
+
+
+def _known(deploy: Deploy) -> Deploy | None:
+    same = Deploy.objects.using(database()).filter(
+        release=deploy.release, environment=deploy.environment, url=deploy.url
+    )
+    return same.filter(moment__gte=deploy.moment - SAME_DEPLOY).first()

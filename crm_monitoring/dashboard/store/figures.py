@@ -1,0 +1,322 @@
+"""What the page shows, read from the database and added up: one window of time, and the one before to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import time
+from typing import TypeVar
+
+from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Subquery
+
+from crm_monitoring.dashboard.metrics import apdex
+from crm_monitoring.dashboard.models import Deploy, Issue, Kind, MetricRow, Sighting, Visit
+from crm_monitoring.dashboard.store import database
+from crm_monitoring.dashboard.store.digests import Span, floor_to
+from crm_monitoring.dashboard.store.gathering import gather
+from crm_monitoring.dashboard.store.issues import moment_of
+from crm_monitoring.dashboard.store.sums import Names, Tally, Totals
+
+MINUTE = 60
+ACTIVE_S = 15 * MINUTE
+NEWEST_ISSUES = 10
+OTHER = "(other)"
+"""The name of all endpoints that came after the first 200."""
+
+Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """
+    A stretch of time that the page can show.
+
+    Attributes:
+        key: As in the URL: "24h".
+        seconds: Its length.
+        step: Seconds between two points of its charts.
+    """
+
+    key: str
+    seconds: int
+    step: int
+
+
+WINDOWS: Mapping[str, Window] = {
+    window.key: window
+    for window in (
+        Window("1h", 3_600, 60),
+        Window("24h", 86_400, 900),
+        Window("7d", 7 * 86_400, 2 * 3_600),
+        Window("30d", 30 * 86_400, 8 * 3_600),
+    )
+}
+DEFAULT_WINDOW = WINDOWS["24h"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A figure, and the same of the window before; None where nothing was measured."""
+
+    now: float | None
+    before: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """
+    One endpoint or operation.
+
+    Attributes:
+        name: "GET organisations/{pk}/"; "(other)" stands for what came after the first 200.
+        apdex: From 0 to 1, None for an operation.
+        redirected: Requests answered 3xx; `rejected` 4xx; `failed` 5xx, or operations ended by an exception.
+    """
+
+    name: str
+    count: int
+    redirected: int
+    rejected: int
+    failed: int
+    slow: int
+    average_ms: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    slowest_ms: float
+    apdex: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One step of the charts; percentiles are None where there was no request. `started` is Unix seconds."""
+
+    started: int
+    requests: int
+    errors: int
+    failed: int
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """
+    Whose numbers these are: all processes on this database.
+
+    Attributes:
+        since: Start of the oldest row kept, None where there is none.
+        newest: Start of the newest row.
+        dropped: What was lost in the window, by kind.
+    """
+
+    since: datetime | None
+    newest: datetime | None
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """
+    Everything on the page.
+
+    Attributes:
+        errors: Events of level error and above, with those that the quota held back.
+        hottest: The endpoint with the most requests; `slowest` the one with the highest average, None without requests.
+        active_users: Distinct users of the last 15 minutes; `users` those of the window.
+        error_rate: Share of requests answered 5xx, from 0 to 1.
+        errors_by_release: Errors in the window by release, most first; "" is an unknown release.
+    """
+
+    window: Window
+    environment: str
+    environments: Sequence[str]
+    until: datetime
+    requests: Change
+    errors: Change
+    average_ms: Change
+    hottest: Measured | None
+    slowest: Measured | None
+    active_users: Change
+    users: Change
+    error_rate: Change
+    apdex: Change
+    p95_ms: Change
+    failed: Change
+    slow: Change
+    points: Sequence[Point]
+    endpoints: Sequence[Measured]
+    operations: Sequence[Measured]
+    issues: Sequence[Issue]
+    deploys: Sequence[Deploy]
+    errors_by_release: Sequence[tuple[str, int]]
+    source: Source
+
+
+def knows(environment: str) -> bool:
+    """Tell whether anything was ever measured in an environment, as far as it is kept. It may take a look at every row."""
+    return MetricRow.objects.using(database()).filter(environment=environment).exists()
+
+
+def read(window: Window, environment: str = "", until: float | None = None) -> Figures:
+    """
+    Return the figures of a window, of all environments where `environment` is empty.
+
+    The window is whole minutes, the running one its last. A metric row, however wide, is in it if its bucket starts in it.
+
+    Args:
+        until: End of the window, Unix seconds; now unless given.
+
+    Raises:
+        django.db.Error: if the database cannot be read.
+    """
+    until = time() if until is None else until
+    end = floor_to(until, MINUTE) + MINUTE
+    span = Span(end - window.seconds, end)
+    gathered = gather(span, window.step, environment)
+    total = gathered.points.total()
+    now, before = total.requests, gathered.before.requests
+    endpoints = _measured(gathered.names, Kind.REQUEST)
+    users, active_users = _users(span, until, environment)
+    return Figures(
+        window=window,
+        environment=environment,
+        environments=sorted(gathered.environments),
+        until=datetime.fromtimestamp(until, UTC),
+        requests=Change(now.count, before.count),
+        errors=Change(total.errors.total(), gathered.before.errors.total()),
+        average_ms=_change(_average_ms, now, before),
+        hottest=_greatest(endpoints, lambda endpoint: endpoint.count),
+        slowest=_greatest(endpoints, lambda endpoint: endpoint.average_ms),
+        active_users=active_users,
+        users=users,
+        error_rate=_change(_error_rate, now, before),
+        apdex=_change(_apdex, now, before),
+        p95_ms=_change(lambda tally: tally.sketch.quantile(0.95), now, before),
+        failed=Change(now.failed, before.failed),
+        slow=Change(now.slow, before.slow),
+        points=_points(gathered.points, span, window.step),
+        endpoints=endpoints,
+        operations=_measured(gathered.names, Kind.OPERATION),
+        issues=_newest_issues(environment),
+        deploys=_deploys(span, environment),
+        errors_by_release=total.errors.most_common(),
+        source=_source(total.losses, end),
+    )
+
+
+def _change(figure: Callable[[Tally], float | None], now: Tally, before: Tally) -> Change:
+    return Change(figure(now), figure(before))
+
+
+def _average_ms(tally: Tally) -> float | None:
+    return tally.duration_ms / tally.count if tally.count else None
+
+
+def _error_rate(tally: Tally) -> float | None:
+    return tally.failed / tally.count if tally.count else None
+
+
+def _apdex(tally: Tally) -> float | None:
+    return apdex(tally.count, tally.satisfied, tally.tolerating)
+
+
+# -- endpoints, operations and points -------------------------------------------------------------------------------------
+
+
+def _measured(names: Names, kind: Kind) -> list[Measured]:
+    """Return those of one kind, the most frequent first."""
+    found = [
+        _one_measured(name, kind, tally) for (of, name), tally in names.items() if of == kind.value and tally.count
+    ]
+    return sorted(found, key=lambda measured: (-measured.count, measured.name))
+
+
+def _one_measured(name: str, kind: Kind, tally: Tally) -> Measured:
+    p50_ms, p95_ms, p99_ms = tally.sketch.quantiles(0.5, 0.95, 0.99)
+    return Measured(
+        name=name,
+        count=tally.count,
+        redirected=tally.redirected,
+        rejected=tally.rejected,
+        failed=tally.failed,
+        slow=tally.slow,
+        average_ms=tally.duration_ms / tally.count,
+        p50_ms=p50_ms or 0.0,
+        p95_ms=p95_ms or 0.0,
+        p99_ms=p99_ms or 0.0,
+        slowest_ms=tally.slowest_ms,
+        apdex=_apdex(tally) if kind == Kind.REQUEST else None,
+    )
+
+
+def _greatest(endpoints: Sequence[Measured], figure: Callable[[Measured], float]) -> Measured | None:
+    # What stands for many is neither the hottest nor the slowest of them.
+    named = [endpoint for endpoint in endpoints if endpoint.name != OTHER]
+    return max(named or endpoints, key=figure, default=None)
+
+
+def _points(totals: Mapping[int, Totals], span: Span, step: int) -> list[Point]:
+    nothing = Totals()
+    moments = range(floor_to(span.start, step), span.end, step)
+    return [_point(started, totals.get(started, nothing)) for started in moments]
+
+
+def _point(started: int, totals: Totals) -> Point:
+    p50_ms, p95_ms = totals.requests.sketch.quantiles(0.5, 0.95)
+    return Point(
+        started=started,
+        requests=totals.requests.count,
+        errors=totals.errors.total(),
+        failed=totals.requests.failed,
+        p50_ms=p50_ms,
+        p95_ms=p95_ms,
+    )
+
+
+# -- what is not in metric rows -------------------------------------------------------------------------------------------
+
+
+def _users(span: Span, until: float, environment: str) -> tuple[Change, Change]:
+    """Return the users of the window and the active ones."""
+    lately = int(until) - ACTIVE_S
+    parts = {
+        "now": Q(started__gte=span.start),
+        "before": Q(started__lt=span.start),
+        "active": Q(started__gte=lately),
+        "active_before": Q(started__gte=lately - ACTIVE_S, started__lt=lately),
+    }
+    visits = Visit.objects.using(database()).filter(started__gte=2 * span.start - span.end, started__lt=span.end)
+    counts = _of(visits, environment).aggregate(
+        **{name: Count("user", distinct=True, filter=part) for name, part in parts.items()}
+    )
+    return Change(counts["now"], counts["before"]), Change(counts["active"], counts["active_before"])
+
+
+def _newest_issues(environment: str) -> list[Issue]:
+    issues = Issue.objects.using(database()).filter(status=Issue.Status.OPEN)
+    if environment:
+        issues = issues.filter(Exists(Sighting.objects.filter(issue=OuterRef("pk"), environment=environment)))
+    return list(issues.order_by("-last_seen", "-pk")[:NEWEST_ISSUES])
+
+
+def _deploys(span: Span, environment: str) -> list[Deploy]:
+    start, end = map(moment_of, span)
+    return list(_of(Deploy.objects.using(database()).filter(moment__gte=start, moment__lt=end), environment))
+
+
+def _source(losses: Mapping[str, int], end: int) -> Source:
+    rows = MetricRow.objects.using(database()).filter(started__lt=end)
+    oldest = rows.order_by("started").values("started")[:1]
+    both = rows.order_by("-started").annotate(oldest=Subquery(oldest)).values_list("oldest", "started").first()
+    since, newest = (None, None) if both is None else map(_moment, both)
+    return Source(since=since, newest=newest, dropped=dict(losses))
+
+
+def _moment(started: int) -> datetime:
+    return datetime.fromtimestamp(started, UTC)
+
+
+def _of(rows: QuerySet[Row], environment: str) -> QuerySet[Row]:
+    return rows.filter(environment=environment) if environment else rows

@@ -1,0 +1,23 @@
+"""The dashboard's addresses: `path("monitoring/", include("crm_monitoring.dashboard.urls"))`."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from crm_monitoring.dashboard.views import figures, issues
+from crm_monitoring.dashboard.views.alerts import show_alerts
+from crm_monitoring.dashboard.views.overview import show_overview
+
+app_name = "crm_monitoring_dashboard"
+
+urlpatterns = [
+    path("", show_overview, name="overview"),
+    path("figures.json", figures.show_figures, name="figures"),
+    path("issues/", issues.list_issues, name="issues"),
+    path("issues/act/", issues.act, name="act"),
+    path("issues/<int:pk>/", issues.show_issue, name="issue"),
+    path("issues/<int:pk>/events/<str:event_id>/", issues.show_event, name="event"),
+    path("alerts/", show_alerts, name="alerts"),
+    path("transactions/", issues.list_transactions, name="transactions"),
+    path("transactions/<str:event_id>/", issues.show_transaction, name="transaction"),
+]

@@ -1,0 +1,74 @@
+"""Who may open the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
+from django.db import InterfaceError, OperationalError, ProgrammingError, connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render, resolve_url
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
+from django.views.decorators.cache import cache_control
+
+from crm_monitoring import faults
+from crm_monitoring.dashboard.store import database
+from crm_monitoring.performance import unmonitored
+
+VIEW = "crm_monitoring_dashboard.view_dashboard"
+
+View = Callable[..., HttpResponse]
+
+
+def dashboard_view(view: View) -> View:
+    """
+    Show a view to staff with the permission `view_dashboard`: others get 403, who is not logged in the login page.
+
+    What it answers is for one person and changes all the time, so nobody keeps it. It is not measured: a page that refreshes
+    itself would soon be the hottest endpoint on it. It runs outside the transaction of ATOMIC_REQUESTS, in which nothing of what
+    this process holds could be written first. Where the database cannot be read, the page says what to do.
+    """
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path(), login_url())
+        if not may_view(request):
+            return render(request, "crm_monitoring/dashboard/forbidden.html", status=403)
+        try:
+            return view(request, *args, **kwargs)
+        except (InterfaceError, OperationalError, ProgrammingError) as error:
+            faults.record("Reading for the dashboard", error)
+            return render(request, "crm_monitoring/dashboard/unreadable.html", {"database": database()}, status=503)
+
+    guarded: View = unmonitored(login_not_required(cache_control(private=True, no_store=True)(checked)))
+    for alias in connections:
+        guarded = transaction.non_atomic_requests(alias)(guarded)
+    return guarded
+
+
+def may_view(request: HttpRequest) -> bool:
+    """Tell whether the person who asks may see the dashboard."""
+    user = request.user
+    return user.is_active and user.is_staff and user.has_perm(VIEW)
+
+
+def login_url() -> str:
+    """Return LOGIN_URL; where it leads nowhere, as Django's default does in many projects, the admin's login page."""
+    for place in (settings.LOGIN_URL, "admin:login"):
+        with suppress(NoReverseMatch, Resolver404):
+            return _resolved(resolve_url(place))
+    return str(settings.LOGIN_URL)
+
+
+def _resolved(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.netloc:
+        resolve("/" + parts.path.removeprefix(get_script_prefix()).removeprefix("/"))
+    return url

@@ -1,0 +1,13 @@
+"""Addresses of the dashboard that more than one page leads to."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from django.urls import reverse
+
+
+def figures_of(endpoint: str) -> str:
+    """Return the address of the overview, at the endpoint's row: a text fragment, for names make no ids."""
+    text = quote(endpoint, safe="").replace("-", "%2D")
+    return f"{reverse('crm_monitoring_dashboard:overview')}?rows=all#:~:text={text}"

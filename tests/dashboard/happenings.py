@@ -1,0 +1,69 @@
+"""What happened, as the tables of the dashboard have it: requests, errors and issues."""
+
+from __future__ import annotations
+
+from time import time
+from typing import Any
+from uuid import uuid4
+
+from crm_monitoring.dashboard.grouping import group_of
+from crm_monitoring.dashboard.metrics import Sketch
+from crm_monitoring.dashboard.models import Issue, MetricRow
+from crm_monitoring.dashboard.store import database, issues
+from crm_monitoring.dashboard.store.issues import Occurrence
+from crm_monitoring.rendering import dumps
+
+
+def event(title: str = "no such category", **given: Any) -> dict[str, Any]:
+    """An event with an exception as Sentry has it."""
+    frames = [
+        {"module": "django.core.handlers", "filename": "django/core/handlers/base.py", "function": "get", "lineno": 7},
+        {"module": "shop.views", "filename": "shop/views.py", "function": "buy", "lineno": 42, "in_app": True},
+    ]
+    value = {"type": "ValueError", "value": title, "stacktrace": {"frames": frames}}
+    return {"level": "error", "exception": {"values": [value]}, "fingerprint": [title], **given}
+
+
+def happen(title: str = "no such category", moment: float | None = None, **given: Any) -> Issue:
+    """Let an issue happen once."""
+    body = event(title, level=given.get("level", "error"))
+    recorded = issues.record(
+        Occurrence(
+            event_id=uuid4().hex,
+            moment=moment or time(),
+            environment=given.get("environment", "production"),
+            release="1.0",
+            endpoint=given.get("endpoint", "POST buy/"),
+            body=dumps(body),
+            group=group_of(body),
+            user=given.get("user", ""),
+        )
+    )
+    assert recorded is not None
+    return Issue.objects.using(database()).get(pk=recorded.issue_id)
+
+
+def measure(
+    kind: str = "request", count: int = 20, ms: float = 100.0, moment: float | None = None, **given: Any
+) -> None:
+    """Let something be counted: requests unless told otherwise, each as long as the other."""
+    sketch = Sketch()
+    for _ in range(count):
+        sketch.add(ms)
+    row = {
+        "environment": "production",
+        "name": "GET ok/",
+        "duration_ms": count * ms,
+        "slowest_ms": ms,
+        "satisfied": count if ms <= 500 else 0,
+        **given,
+    }
+    MetricRow.objects.using(database()).create(
+        batch=uuid4(),
+        position=0,
+        kind=kind,
+        started=int(moment or time()) // 60 * 60,
+        count=count,
+        sketch=sketch.to_bytes(),
+        **row,
+    )

@@ -1,0 +1,118 @@
+"""Every request is counted once, whatever serves it, on one database for all processes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db.models import Sum
+
+from crm_monitoring.dashboard.metrics import Sketch
+from crm_monitoring.dashboard.models import MetricRow
+from tests.dashboard.databases import a_postgresql, databases_of_vendors
+from tests.e2e.processes import Server
+from tests.e2e.servers import GUNICORN, UVICORN, serve
+from tests.e2e.waiting import wait_for
+
+__all__ = ["a_postgresql", "databases_of_vendors"]
+
+CLIENTS = 40
+BURSTS = 5
+REQUESTS = 10_000
+STATUSES = (200, 200, 200, 200, 302, 404, 200, 500, 200, 200)
+SERVERS = {
+    "gunicorn": (*GUNICORN, "-w", "4", "--threads", "4"),
+    "uvicorn": (*UVICORN, "--workers", "2"),
+}
+
+
+@pytest.fixture
+def variables(a_postgresql: str, databases_of_vendors: Any) -> dict[str, str]:
+    """What a server has in its environment that keeps its figures on PostgreSQL."""
+    database = json.dumps(databases_of_vendors["postgresql"])
+    return {"DJANGO_SETTINGS_MODULE": "tests.e2e.counted", "E2E_DATABASE": database, "SENTRY_RELEASE": "1.0"}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_ten_thousand_requests_are_ten_thousand_in_the_rows(
+    a_postgresql: str, variables: dict[str, str], kind: str
+) -> None:
+    with serve(SERVERS[kind], **variables) as server:
+        asked = Counter[tuple[str, int]]()
+        for burst in range(BURSTS):
+            asked += _burst(server, REQUESTS // BURSTS, burst)
+        server.stop()
+
+    assert sum(asked.values()) == REQUESTS
+    assert _counted(a_postgresql) == asked
+    assert _measured(a_postgresql) == REQUESTS
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_killed_server_loses_no_more_than_it_has_not_written(
+    a_postgresql: str, variables: dict[str, str], kind: str
+) -> None:
+    with serve(SERVERS[kind], **variables) as server:
+        before = _burst(server, 400, 0)
+        time.sleep(1.1)
+        # A failure of each process has it write what it holds.
+        pids = {_ask(server, "/sync/500/")[1] for _ in range(40)}
+        wait_for(lambda: sum(_counted(a_postgresql).values()) >= 400 + len(pids), "rows of what came before")
+        after = _burst(server, 200, 1)
+        os.killpg(server.popen.pid, signal.SIGKILL)
+
+    counted = _counted(a_postgresql)
+    assert all(counted[endpoint] >= before[endpoint] for endpoint in before)
+    assert sum(counted.values()) <= 440 + sum(after.values())
+
+
+def _ask(server: Server, path: str) -> tuple[int, bytes]:
+    answer = server.get(path)
+    return answer.status, answer.body
+
+
+def _burst(server: Server, requests: int, seed: int) -> Counter[tuple[str, int]]:
+    """Ask over so many connections at once; return how often each endpoint answered with which status."""
+    asked: Counter[tuple[str, int]] = Counter()
+    lock = threading.Lock()
+
+    def client(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        for turn in range(requests // CLIENTS):
+            kind, status = ("sync", "async")[(turn + number) % 2], STATUSES[(turn + seed) % len(STATUSES)]
+            connection.request("GET", f"/{kind}/{status}/")
+            response = connection.getresponse()
+            response.read()
+            assert response.status == status
+            with lock:
+                asked[f"GET {kind}/{{status}}/", status] += 1
+        connection.close()
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(client, range(CLIENTS)))
+    return asked
+
+
+def _counted(alias: str) -> Counter[tuple[str, int]]:
+    """Return what the rows say, in the form that `_burst` does."""
+    rows = MetricRow.objects.using(alias).filter(kind="request").values("name")
+    totals = rows.annotate(all=Sum("count"), found=Sum("redirected"), missing=Sum("rejected"), broken=Sum("failed"))
+    counted: Counter[tuple[str, int]] = Counter()
+    for row in totals:
+        others = {302: row["found"], 404: row["missing"], 500: row["broken"]}
+        counted.update({(row["name"], status): count for status, count in others.items()})
+        counted[row["name"], 200] += row["all"] - sum(others.values())
+    return counted
+
+
+def _measured(alias: str) -> int:
+    sketches = MetricRow.objects.using(alias).filter(kind="request").values_list("sketch", flat=True)
+    return Sketch.sum(Sketch.from_bytes(bytes(sketch)) for sketch in sketches).count
