@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import django
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 SECRET_KEY = "demo-only-never-use-this-key-on-a-real-site"  # noqa: S105 - public on purpose, it guards invented data
@@ -11,10 +13,13 @@ ALLOWED_HOSTS = ["127.0.0.1", "localhost", "testserver"]
 
 INSTALLED_APPS = [
     "crm_monitoring",
+    "crm_monitoring.dashboard",
+    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.staticfiles",
     "demo_project.organisations",
 ]
 
@@ -34,6 +39,7 @@ MIDDLEWARE = [
 CRM_MONITORING = {
     "JSON_PATHS": ["/api/"],
     "LOG_FORMAT": "json",  # on a terminal too, to show what production writes
+    "ALERT_CHANNELS": {"team": {"type": "email", "to": ["team@crm.example"]}},
 }
 
 ROOT_URLCONF = "demo_project.urls"
@@ -59,6 +65,19 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Nothing is sent: mails are put into this folder, and shown at /alerts/.
+MAIL_FOLDER = f"{DATABASES['default']['NAME']}.mails"
+if django.VERSION >= (6, 1):
+    MAILERS = {
+        "default": {
+            "BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+            "OPTIONS": {"file_path": MAIL_FOLDER},
+        }
+    }
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = MAIL_FOLDER
+
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -76,5 +95,6 @@ TEMPLATES = [
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("fr", "Français")]
 LOCALE_PATHS = [BASE_DIR / "demo_project" / "locale"]
+STATIC_URL = "static/"
 TIME_ZONE = "Europe/Paris"
 USE_TZ = True

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from http.cookies import SimpleCookie
+from itertools import count
 from urllib.parse import quote, urlencode
 
 from .models import Organisation
-from .seed import CITIES, NAMES, PASSWORD, USERNAME
+from .seed import CITIES, COLLEAGUES, NAMES, PASSWORD, USERNAME
 
 PREFIX = "Rehearsal"
+USERNAMES = (USERNAME, *COLLEAGUES)
 
 GOOD_CSV = "name,category,city\n{prefix} import {number},CGP,Lyon\n{prefix} import {number},CGP,Lyon\n,Nobody,Nice\n"
 BAD_CSV = "nom;ville\nCabinet Alvérane;Lyon\n"
@@ -39,9 +41,9 @@ class Visitor:
         body = f"--limit\r\n{part}\r\n\r\n{content}\r\n--limit--\r\n"
         return self.post(path, body, "multipart/form-data; boundary=limit")
 
-    def log_in(self) -> None:
+    def log_in(self, username: str) -> None:
         self.get("/login/")
-        self.post("/login/", urlencode({"username": USERNAME, "password": PASSWORD}))
+        self.post("/login/", urlencode({"username": username, "password": PASSWORD}))
 
     def close(self) -> None:
         self.connection.close()
@@ -146,11 +148,13 @@ def clean_up() -> None:
     Organisation.objects.filter(name__startswith=PREFIX).delete()
 
 
-def rehearse(port: int, requests: int) -> Iterator[int]:
-    """Send that many requests, every fourth one out of the usual, and yield each one's status."""
-    with closing(Visitor(port)) as visitor:
-        visitor.log_in()
-        for number in range(requests):
+def rehearse(port: int) -> Generator[int]:
+    """Send requests without end, every fourth one out of the usual, by several users in turn, and yield each one's status."""
+    with ExitStack() as open_visitors:
+        visitors = [open_visitors.enter_context(closing(Visitor(port))) for _ in USERNAMES]
+        for visitor, username in zip(visitors, USERNAMES, strict=True):
+            visitor.log_in(username)
+        for number in count():
             turn, place = divmod(number, 4)
             step = UNUSUAL[turn % len(UNUSUAL)] if place == 3 else USUAL[(number - turn) % len(USUAL)]
-            yield step(visitor, number)
+            yield step(visitors[number % len(visitors)], number)

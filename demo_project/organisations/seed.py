@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission, User
 from django.db import transaction
 from django.utils import timezone
 
 from .models import Category, Interaction, Organisation
 
 USERNAME = "demo"
+COLLEAGUES = ("camille", "karim")
 PASSWORD = "demo"  # noqa: S105 - shown on the login page
 
 KINDS = {
@@ -35,13 +36,24 @@ FIRST_NAMES = ("Camille", "Louise", "Karim", "Hugo", "Inès", "Mathilde", "Thoma
 LAST_NAMES = ("Ardouin", "Belmont", "Carvalho", "Delmas", "Essaïdi", "Fontanel", "Guérin", "Hamelin", "Izard")
 
 
-def create_demo_user() -> None:
-    user, created = get_user_model().objects.get_or_create(
-        username=USERNAME, defaults={"email": "demo@crm.example", "is_staff": True}
+def create_users() -> None:
+    """Create the demo's user, who may see and use the dashboard, and colleagues, who may not."""
+    create_user(USERNAME, is_staff=True).user_permissions.add(
+        *Permission.objects.filter(content_type__app_label="crm_monitoring_dashboard", codename__startswith="view_"),
+        Permission.objects.get(content_type__app_label="crm_monitoring_dashboard", codename="change_issue"),
+    )
+    for name in COLLEAGUES:
+        create_user(name, is_staff=False)
+
+
+def create_user(name: str, *, is_staff: bool) -> User:
+    user, created = User.objects.get_or_create(
+        username=name, defaults={"email": f"{name}@crm.example", "is_staff": is_staff}
     )
     if created:
         user.set_password(PASSWORD)
         user.save()
+    return user
 
 
 @transaction.atomic

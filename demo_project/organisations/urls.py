@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from . import api, breakage, views
+from . import alerts, api, breakage, views
 
 app_name = "organisations"
 
@@ -34,6 +34,8 @@ urlpatterns = [
     path("organisations/import/", views.organisation_import, name="import"),
     path("organisations/<int:pk>/", views.organisation_detail, name="detail"),
     path("kpis/", views.kpis, name="kpis"),
+    path("alerts/", alerts.show, name="alerts"),
+    path("alerts/break/", alerts.break_something, name="alerts-break"),
     path("break/", include(breakage_urlpatterns)),
     path("api/v1/", include(api_urlpatterns)),
 ]

@@ -6,12 +6,19 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
+from itertools import islice, takewhile
 from pathlib import Path
+from time import monotonic, sleep
+from typing import NamedTuple
 
 import pytest
+
+from demo_project.organisations.rehearsal import Visitor
+from demo_project.organisations.seed import COLLEAGUES, USERNAME
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 
@@ -49,23 +56,128 @@ def test_demo_prepares_and_sends_requests_and_can_be_started_again(demo, tmp_pat
     assert "organisation_created" in (tmp_path / "demo.sqlite3.log").read_text()
 
 
-def test_demo_serves_until_it_is_interrupted(environment):
-    with subprocess.Popen(
-        command("--requests", "4"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout is not None
-        opening = "".join(iter(process.stdout.readline, "Log lines follow. Stop with Ctrl+C.\n"))
-        port = re.search(r"http://127\.0\.0\.1:(\d+)/", opening)[1]
-        with closing(http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)) as connection:
-            connection.request("GET", "/api/v1/organisations")
-            served = json.load(connection.getresponse())
-        process.send_signal(signal.SIGINT)
-        ending, _ = process.communicate(timeout=10)
+def test_what_the_demo_sent_is_on_the_dashboard(demo, environment):
+    demo("--no-serve", "--requests", "12")
+
+    with closing(sqlite3.connect(environment["DEMO_DATABASE"])) as database:
+        ((counted, failed),) = database.execute(
+            "SELECT SUM(count), SUM(failed) FROM crm_monitoring_dashboard_metricrow WHERE kind = 'request'"
+        )
+        ((users,),) = database.execute("SELECT COUNT(DISTINCT user) FROM crm_monitoring_dashboard_visit")
+        issues = database.execute("SELECT title, count FROM crm_monitoring_dashboard_issue").fetchall()
+
+    # Three users have logged in besides, which takes two requests each.
+    assert (counted, failed) == (12 + 3 * 2, 1)
+    assert users == 3
+    assert issues == [("ZeroDivisionError: division by zero", 1)]
+
+
+class Serving(NamedTuple):
+    process: subprocess.Popen[str]
+    port: int
+
+    def stop(self) -> str:
+        """Interrupt the demo, and return what it had yet to say."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.communicate(timeout=10)[0]
+
+
+@pytest.fixture
+def serving(environment):
+    """Start the demo, and wait until it serves: `serving("--requests", "4")`."""
+    with ExitStack() as started:
+
+        def start(*arguments: str) -> Serving:
+            process = subprocess.Popen(
+                command(*arguments), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            started.enter_context(process)
+            started.callback(process.kill)
+            assert process.stdout is not None
+            opening = "".join(takewhile(lambda line: not line.startswith("Log lines follow."), process.stdout))
+            assert process.poll() is None, opening
+            return Serving(process, int(re.search(r"http://127\.0\.0\.1:(\d+)/", opening)[1]))
+
+        yield start
+
+
+def test_demo_serves_until_it_is_interrupted(serving):
+    running = serving("--requests", "4")
+    with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)) as connection:
+        connection.request("GET", "/api/v1/organisations")
+        served = json.load(connection.getresponse())
+    ending = running.stop()
 
     assert served["count"] >= 200
-    assert process.returncode == 0
+    assert running.process.returncode == 0
     assert "Stopped." in ending
     assert "Traceback" not in ending
+
+
+def test_traffic_goes_on_until_it_is_interrupted(serving):
+    running = serving("--requests", "1", "--traffic")
+    lines = map(json.loads, running.process.stdout)
+    requests = list(islice((line["path"] for line in lines if line["event"] == "request_finished"), 2))
+    ending = running.stop()
+
+    assert requests == ["/organisations/", "/organisations/"]
+    assert running.process.returncode == 0
+    assert "Traceback" not in ending
+
+
+def test_what_breaks_is_in_the_inbox_within_two_seconds(serving):
+    running = serving("--requests", "1")
+    with closing(Visitor(running.port)) as visitor:
+        visitor.log_in(USERNAME)
+        assert "ZeroDivisionError" not in page(visitor, "/monitoring/issues/")
+        assert visitor.get("/break/error/") == 500
+        broken_at = monotonic()
+        while "ZeroDivisionError" not in page(visitor, "/monitoring/issues/"):
+            assert monotonic() - broken_at < 2
+            sleep(0.05)
+
+        overview = page(visitor, "/monitoring/")
+    running.stop()
+
+    assert "GET break/error/" in overview
+
+
+def test_what_breaks_is_a_mail_within_thirty_seconds(serving):
+    running = serving("--requests", "1")
+    with closing(Visitor(running.port)) as visitor:
+        visitor.log_in(USERNAME)
+        assert visitor.post("/alerts/break/", "") == 302
+        broken_at = monotonic()
+        while "New issue: Breakdown" not in page(visitor, "/alerts/"):
+            assert monotonic() - broken_at < 30
+            sleep(1)
+
+        alerts = page(visitor, "/alerts/")
+    running.stop()
+
+    assert f"http://127.0.0.1:{running.port}/monitoring/issues/1/" in alerts
+
+
+def test_the_dashboard_is_for_who_may_see_it(serving):
+    running = serving("--requests", "1")
+
+    with closing(Visitor(running.port)) as visitor:
+        stranger = visitor.get("/monitoring/")
+        visitor.log_in(COLLEAGUES[0])
+        colleague = visitor.get("/monitoring/")
+        style = visitor.get("/static/crm_monitoring/dashboard/dashboard.css")
+    running.stop()
+
+    assert (stranger, colleague, style) == (302, 403, 200)
+
+
+def page(visitor: Visitor, path: str) -> str:
+    cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in visitor.cookies.items())
+    visitor.connection.request("GET", path, headers={"Cookie": cookies})
+    response = visitor.connection.getresponse()
+    body = response.read().decode()
+    assert response.status == 200, body
+    return body
 
 
 def test_taken_port_gets_a_clear_sentence_before_any_work(demo, tmp_path):

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from demo_project.organisations.models import Organisation
-from demo_project.organisations.seed import create_demo_user, create_organisations
+from demo_project.organisations.seed import create_organisations, create_users
 
 
 def text(response) -> str:
@@ -16,6 +17,7 @@ def test_home_links_everything(client):
 
     for path in (
         *("/organisations/", "/organisations/new/", "/organisations/import/", "/kpis/", "/login/"),
+        "/monitoring/",
         *("/health/monitoring", "/health/live", "/health/ready", "/test-sentry"),
         *("/api/v1/organisations", "/api/v1/organisations/async", "/api/v1/me", "/api/v1/kpis"),
         *("/break/error/", "/break/handled/", "/break/slow/", "/break/missing/", "/break/message/", "/break/stream/"),
@@ -101,8 +103,29 @@ def test_create_shows_what_is_wrong(member, organisation):
     assert 'aria-invalid="true"' in text(response)
 
 
+def test_demo_user_may_use_the_dashboard_and_change_nothing_else():
+    create_users()
+    create_users()
+
+    demo = User.objects.get(username="demo")
+    assert demo.is_staff
+    assert demo.has_perms(
+        ["crm_monitoring_dashboard.view_dashboard", "crm_monitoring_dashboard.view_issue"]
+        + ["crm_monitoring_dashboard.change_issue"]
+    )
+    assert not demo.has_perm("crm_monitoring_dashboard.delete_issue")
+
+
+def test_colleagues_may_not_see_the_dashboard():
+    create_users()
+
+    camille = User.objects.get(username="camille")
+    assert not camille.is_staff
+    assert camille.get_all_permissions() == set()
+
+
 def test_demo_user_logs_in_and_out():
-    create_demo_user()
+    create_users()
     browser = Client()
 
     logged_in = browser.post("/login/", {"username": "demo", "password": "demo", "next": ""}, follow=True)

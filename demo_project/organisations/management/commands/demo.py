@@ -4,28 +4,35 @@ import errno
 import os
 import sys
 import threading
+import time
 from argparse import ArgumentTypeError
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.db import connection
 
+from crm_monitoring import conf
 from demo_project.organisations import rehearsal, seed
 
 HOST = "127.0.0.1"
+PAUSE_S = 1.0
 
 INVITATION = """
 The demo is ready. Open:
 
   http://{host}:{port}/                    everything, and ways to break it
+  http://{host}:{port}/monitoring/         the dashboard of what was sent so far
+  http://{host}:{port}/alerts/             alerts, their mails, and a button to set one off
   http://{host}:{port}/health/monitoring   does the monitoring work?
   http://{host}:{port}/api/v1/kpis         slow on purpose
 
@@ -50,16 +57,21 @@ class Command(BaseCommand):
             "--requests", type=int, default=300, help="How many requests to send to itself (default: 300)."
         )
         parser.add_argument("--no-serve", action="store_true", help="Stop when the requests are sent.")
+        parser.add_argument(
+            "--traffic", action="store_true", help="Go on sending a request a second, to see the dashboard move."
+        )
 
-    def handle(self, *, port: int, requests: int, no_serve: bool, **options: Any) -> None:
+    def handle(self, *, port: int, requests: int, no_serve: bool, traffic: bool, **options: Any) -> None:
         try:
             # The port is taken before any work is done, and kept: nobody can take it in the meantime.
             with bind(port) as server:
+                set_site_url(server.server_port)
                 self.prepare()
-                with running(server) as thread:
-                    self.rehearse(server.server_port, requests)
+                with running(server) as thread, closing(rehearsal.rehearse(server.server_port)) as statuses:
+                    self.rehearse(statuses, requests)
                     if not no_serve:
                         self.invite(server.server_port)
+                        self.keep_going(statuses if traffic else ())
                         thread.join()
         except KeyboardInterrupt:
             self.stdout.write("\nStopped.")
@@ -67,19 +79,19 @@ class Command(BaseCommand):
     def prepare(self) -> None:
         self.stdout.write(f"Preparing {database()} ...")
         call_command("migrate", verbosity=0, interactive=False)
-        seed.create_demo_user()
+        seed.create_users()
         rehearsal.clean_up()
         self.stdout.write(f"  {seed.create_organisations()} organisations created")
 
-    def rehearse(self, port: int, requests: int) -> None:
+    def rehearse(self, statuses: Iterator[int], requests: int) -> None:
         self.stdout.write(f"Sending {requests} requests to itself, some of them failing or slow ...")
-        statuses: Counter[int] = Counter()
+        answers: Counter[int] = Counter()
         with log_lines_in(log_file()) as terminal:
             show = Progress(OutputWrapper(terminal), requests)
-            for status in rehearsal.rehearse(port, requests):
-                statuses[status] += 1
-                show(statuses.total())
-        for status, count in sorted(statuses.items()):
+            for status in islice(statuses, requests):
+                answers[status] += 1
+                show(answers.total())
+        for status, count in sorted(answers.items()):
             self.stdout.write(f"  {count:4} x {status} {HTTPStatus(status).phrase}")
 
     def invite(self, port: int) -> None:
@@ -88,6 +100,10 @@ class Command(BaseCommand):
         )
         self.stdout.write("Log lines follow. Stop with Ctrl+C.\n")
         self.stdout.flush()
+
+    def keep_going(self, statuses: Iterable[int]) -> None:
+        for _ in statuses:
+            time.sleep(PAUSE_S)
 
 
 class Progress:
@@ -121,6 +137,12 @@ def bind(port: int) -> ThreadedWSGIServer:
         raise CommandError(f"Port {port} {reason}, or choose another one: manage.py demo --port {other}") from error
     server.set_app(WSGIHandler())
     return server
+
+
+def set_site_url(port: int) -> None:
+    """Let the links in alerts lead to this server."""
+    settings.CRM_MONITORING = {**settings.CRM_MONITORING, "SITE_URL": f"http://{HOST}:{port}/"}
+    conf.reset()
 
 
 @contextmanager
