@@ -1,0 +1,63 @@
+"""What a process takes to start: CPU milliseconds, the least of several runs, all in turn."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+
+from tests.benchmarks.figures import Figure, Key
+from tests.benchmarks.plans import Job, Plan
+from tests.benchmarks.processes import ROOT
+
+IMPORT = "import"
+IMPORT_IN_DJANGO = "import, Django loaded"
+CHECK = "manage.py check"
+
+_LIBRARIES = {"bare": "pass", "ours": "import crm_monitoring", "glue": "import sentry_sdk, structlog"}
+# What every Django process has loaded before an app's own modules come.
+_DJANGO = (
+    "import django.core.management, django.core.handlers.wsgi, django.db.models, django.views.generic, django.forms"
+)
+
+Command = tuple[list[str], dict[str, str]]
+
+
+def jobs(plan: Plan) -> list[Job]:
+    """Return what starts processes."""
+    return [Job("start-up", partial(_of, plan), alone=True)]
+
+
+def _of(plan: Plan) -> Iterator[Figure]:
+    commands = dict(_commands(plan))
+    runs = [{key: cpu_ms(*command) for key, command in commands.items()} for _ in range(plan.starts)]
+    for key in commands:
+        taken = [run[key] for run in runs]
+        yield Figure(key, min(taken), min(taken), max(taken))
+
+
+def _commands(plan: Plan) -> Iterator[tuple[Key, Command]]:
+    names = [stack.name for stack in plan.stacks]
+    for name, statement in _LIBRARIES.items():
+        if name in names:
+            yield Key("startup", IMPORT, name), python(statement)
+            yield Key("startup", IMPORT_IN_DJANGO, name), python(f"{_DJANGO}; {statement}")
+    for setup in plan.setups([0.0]):
+        command = [sys.executable, "-m", "django", "check"]
+        yield Key("startup", CHECK, setup.stack), (command, setup.environment)
+
+
+def python(statements: str) -> Command:
+    """Return the command that runs statements, and its environment."""
+    return [sys.executable, "-c", statements], dict(os.environ)
+
+
+def cpu_ms(command: list[str], environment: dict[str, str]) -> float:
+    """Return the CPU milliseconds a command takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
