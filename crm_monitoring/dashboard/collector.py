@@ -22,6 +22,7 @@ from crm_monitoring.dashboard.metrics import Sketch
 from crm_monitoring.dashboard.models import (
     ENVIRONMENT_LENGTH,
     NAME_LENGTH,
+    OTHER,
     RELEASE_LENGTH,
     Kind,
     MetricRow,
@@ -33,7 +34,6 @@ from crm_monitoring.hooks import Record
 from crm_monitoring.records import OperationRecord, RequestRecord
 
 MAX_NAMES = 200
-OTHER = "(other)"
 MAX_CELLS = 5_000
 MAX_VISITS = 20_000
 LOST = "metrics"

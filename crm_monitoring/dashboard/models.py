@@ -13,6 +13,9 @@ NAME_LENGTH = 200
 ENVIRONMENT_LENGTH = 64
 RELEASE_LENGTH = 200
 HASH_LENGTH = 32
+
+OTHER = "(other)"
+"""The name of all endpoints, or all operations, that came after the first 200."""
 RULE_LENGTH = 64
 
 

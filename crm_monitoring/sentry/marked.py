@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from django.utils.datastructures import MultiValueDict
-from django.views.debug import SafeExceptionReporterFilter
 
 from crm_monitoring import faults
 from crm_monitoring.sentry.reports import chain_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.views.debug import SafeExceptionReporterFilter
 
 FILTERED = "[Filtered]"
 
@@ -22,22 +23,23 @@ Place = tuple[str, int]
 """File and line of a frame, as the event has them."""
 
 
-class _Filter(SafeExceptionReporterFilter):
-    """Django's own reader of the marks, which with DEBUG would show everything."""
+@cache
+def _filter() -> SafeExceptionReporterFilter:
+    """Return Django's own reader of the marks, which with DEBUG would show everything."""
+    # Imported here, for its module is heavy and only an event needs it.
+    from django.views.debug import SafeExceptionReporterFilter
 
-    cleansed_substitute = FILTERED
+    class Filter(SafeExceptionReporterFilter):
+        cleansed_substitute = FILTERED
 
-    def is_active(self, request: HttpRequest | None) -> bool:
-        """Whether to hide anything: always."""
-        return True
+        def is_active(self, request: HttpRequest | None) -> bool:
+            return True
 
-    def cleanse_special_types(self, request: HttpRequest | None, value: Any) -> Any:
-        """Hide the marked parameters in a variable that holds a form."""
-        # Django asks isinstance(), which evaluates a lazy object: a query, for `request.user`.
-        return _cleansed(dict(value.lists()), request) if issubclass(type(value), MultiValueDict) else value
+        def cleanse_special_types(self, request: HttpRequest | None, value: Any) -> Any:
+            # Django asks isinstance(), which evaluates a lazy object: a query, for `request.user`.
+            return _cleansed(dict(value.lists()), request) if issubclass(type(value), MultiValueDict) else value
 
-
-_filter = _Filter()
+    return Filter()
 
 
 def hide_marked(event: Any, hint: Any, request: HttpRequest | None) -> None:
@@ -65,7 +67,7 @@ def _hidden(error: BaseException, request: HttpRequest | None) -> dict[Any, dict
     hidden: dict[Any, dict[str, Any]] = {}
     for place, live in _live_frames(error):
         known = live.f_locals
-        for name, safe in _filter.get_traceback_frame_variables(request, live):
+        for name, safe in _filter().get_traceback_frame_variables(request, live):
             if safe is not known.get(name):
                 hidden.setdefault(place, {})[name] = safe
     return hidden

@@ -11,7 +11,7 @@ from typing import TypeVar
 from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Subquery
 
 from crm_monitoring.dashboard.metrics import apdex
-from crm_monitoring.dashboard.models import Deploy, Issue, Kind, MetricRow, Sighting, Visit
+from crm_monitoring.dashboard.models import OTHER, Deploy, Issue, Kind, MetricRow, Sighting, Visit
 from crm_monitoring.dashboard.store import database
 from crm_monitoring.dashboard.store.digests import Span, floor_to
 from crm_monitoring.dashboard.store.gathering import gather
@@ -21,8 +21,6 @@ from crm_monitoring.dashboard.store.sums import Names, Tally, Totals
 MINUTE = 60
 ACTIVE_S = 15 * MINUTE
 NEWEST_ISSUES = 10
-OTHER = "(other)"
-"""The name of all endpoints that came after the first 200."""
 
 Row = TypeVar("Row", bound=Model)
 
