@@ -152,7 +152,7 @@ class BoundLogger(structlog.stdlib.BoundLogger):
         if not self._logger.isEnabledFor(level):
             return
         try:
-            line: MutableMapping[str, Any] = {**self._context, **fields}
+            line: MutableMapping[str, Any] = {**self._context, **fields} if self._context else fields
             if "event" in line:
                 _set_aside(line, "event")
             line["event"] = _interpolated(event, args) if args else event

@@ -133,3 +133,10 @@ def test_a_forked_child_leaves_the_numbers_to_its_parent(wsgi: WSGIClient, sentr
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(sessions(sentry)) == 1
+
+
+def test_what_a_child_forgets_is_gone(wsgi: WSGIClient, sentry: MemoryTransport) -> None:
+    wsgi.get("/ok/")
+    tally._start_over()
+
+    assert sessions(sentry) == []
