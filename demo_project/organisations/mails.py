@@ -26,11 +26,12 @@ class Mail(NamedTuple):
 def newest(limit: int) -> list[Mail]:
     """Return the latest mails, the newest first."""
     found: list[Mail] = []
-    for path in sorted(folder().glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True):
-        found += mails_in(path.read_bytes())
-        if len(found) >= limit:
+    for modified, path in sorted(((path.stat().st_mtime, path) for path in folder().glob("*.log")), reverse=True):
+        # No mail is younger than its file.
+        if len(found) == limit and found[-1].sent.timestamp() > modified:
             break
-    return sorted(found, key=lambda mail: mail.sent, reverse=True)[:limit]
+        found = sorted([*found, *mails_in(path.read_bytes())], key=lambda mail: mail.sent, reverse=True)[:limit]
+    return found
 
 
 def folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +20,8 @@ def folder(settings, tmp_path) -> Path:
     return settings.MAIL_FOLDER
 
 
-def send(folder: Path, *subjects: str) -> None:
-    """Send mails over one connection, as text and HTML; each file has all mails of a connection."""
+def send(folder: Path, *subjects: str) -> Path:
+    """Send mails over one connection, as text and HTML; return the file, which has all mails of a connection."""
     folder.mkdir(exist_ok=True)
     with EmailBackend(file_path=str(folder)) as backend:
         for subject in subjects:
@@ -28,6 +29,14 @@ def send(folder: Path, *subjects: str) -> None:
             mail.attach_alternative("<p>HTML</p>", "text/html")
             mail.extra_headers["Date"] = f"Mon, 23 Nov 2026 10:00:0{subject[-1]} -0000"
             backend.send_messages([mail])
+    # Two connections of a second may have got the same name.
+    (path,) = folder.glob("2*.log")
+    return path.rename(folder / f"of {subjects[0]}.log")
+
+
+def last_used(path: Path, moment: str) -> None:
+    seconds = datetime.fromisoformat(moment).timestamp()
+    os.utime(path, (seconds, seconds))
 
 
 def test_before_the_first_mail_there_is_none():
@@ -40,6 +49,22 @@ def test_the_newest_mails_come_first_from_whatever_file(folder):
     send(folder, "Alert 4")
 
     assert [mail.subject for mail in mails.newest(3)] == ["Alert 4", "Alert 3", "Alert 2"]
+
+
+def test_a_file_that_was_written_to_for_long_hides_no_mail_of_a_shorter_one(folder):
+    last_used(send(folder, "Alert 3"), "2026-11-23T10:00:03+00:00")
+    send(folder, "Alert 1", "Alert 2", "Alert 4")
+
+    assert [mail.subject for mail in mails.newest(3)] == ["Alert 4", "Alert 3", "Alert 2"]
+
+
+def test_files_that_are_older_than_all_mails_asked_for_are_not_read(folder):
+    old = send(folder, "Alert 1")
+    old.write_bytes(b"no mail")
+    last_used(old, "2026-11-23T10:00:01+00:00")
+    send(folder, "Alert 2", "Alert 3")
+
+    assert [mail.subject for mail in mails.newest(2)] == ["Alert 3", "Alert 2"]
 
 
 def test_a_mail_is_shown_as_text(folder):
