@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 from collections.abc import Callable
@@ -133,6 +134,8 @@ class OrderedTransport(Transport):
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
+        # What a first connection imports: a process that forks meanwhile has a child that can never import it.
+        codecs.lookup("idna")
         self._errors = CountingTransport(options)
         self._rest = CountingTransport(options)
 

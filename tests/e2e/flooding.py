@@ -1,7 +1,7 @@
 """
 A program that makes more events than may leave, or forks with some, and then ends in one of the ways that processes end.
 
-python -m tests.e2e.flooding flood|nothing|errors|forks exit|raises|sigterm
+python -m tests.e2e.flooding flood|nothing|errors|forks|first exit|raises|sigterm
 """
 
 from __future__ import annotations
@@ -48,6 +48,14 @@ def forks() -> None:
         capture_message("in the child")
         sys.exit()
     os.waitpid(child, 0)
+
+
+def first() -> None:
+    """Send for the first time."""
+    imported = set(sys.modules)
+    capture_message("first")
+    sentry_sdk.flush()
+    assert set(sys.modules) == imported
 
 
 def ends(how: str) -> None:

@@ -84,6 +84,12 @@ def test_a_forked_process_sends_and_tells_only_its_own(run: Any, receiver: Recei
     assert _lost(program) == [{"events_held_back": 2}]
 
 
+def test_no_fork_can_find_a_sender_in_the_middle_of_an_import(run: Any, receiver: Receiver) -> None:
+    run("first")
+
+    assert [event["message"] for event in receiver.payloads("event")] == ["first"]
+
+
 def test_a_command_that_logs_and_raises_is_one_event(receiver: Receiver, variables: dict[str, str]) -> None:
     settings = {"DJANGO_SETTINGS_MODULE": "tests.e2e.project.settings"}
     with Process("manage.py", "fails", SENTRY_DSN=receiver.dsn, **variables, **settings) as command:
