@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from crm_monitoring.health import check_monitoring_health
-from crm_monitoring.logging_setup import init_structured_logging
-from crm_monitoring.logs import get_logger
-from crm_monitoring.performance import PerformanceMonitor, current_monitor, monitored, unmonitored
-from crm_monitoring.records import OperationRecord, RequestRecord
+# First: the deeper among other imports sentry_sdk is loaded, the longer CPython takes to load it.
 from crm_monitoring.sentry import (
     add_breadcrumb,
     capture_exception,
@@ -17,6 +13,13 @@ from crm_monitoring.sentry import (
     set_transaction_context,
     set_user_context,
 )
+
+# isort: split
+from crm_monitoring.health import check_monitoring_health
+from crm_monitoring.logging_setup import init_structured_logging
+from crm_monitoring.logs import get_logger
+from crm_monitoring.performance import PerformanceMonitor, current_monitor, monitored, unmonitored
+from crm_monitoring.records import OperationRecord, RequestRecord
 
 __all__ = [
     "OperationRecord",

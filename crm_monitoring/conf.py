@@ -11,7 +11,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, NamedTuple
@@ -327,7 +327,8 @@ def key(default: Any, parse: Callable[[Any], Any], meaning: str, *, env: str = "
     return field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True, kw_only=True)
+# No `repr`, for secrets are among the keys. The __init__ that `dataclass` would write takes longer than all else here.
+@dataclass(frozen=True, init=False, repr=False)
 class Config:
     """The effective CRM_MONITORING setting, every key present and usable. A key that is None counts as left out."""
 
@@ -470,11 +471,18 @@ class Config:
     SENTRY_ORG: str = key("", _text, "Sentry's organisation, for `monitoring deploy`.", env="SENTRY_ORG")
     SENTRY_PROJECT: str = key("", _text, "Sentry's project, for `monitoring deploy`.", env="SENTRY_PROJECT")
 
+    def __init__(self, **values: Any) -> None:
+        vars(self).update({spec.name: _default(spec) for spec in fields(self)} | values)
+
     def traces_sample_rate(self) -> float:
         """Return the share of requests traced in this environment, from 0 to 1."""
         if isinstance(self.TRACES_SAMPLE_RATE, Mapping):
             return self.TRACES_SAMPLE_RATE.get(self.ENVIRONMENT, OTHER_TRACES_SAMPLE_RATE)
         return self.TRACES_SAMPLE_RATE
+
+
+def _default(spec: Field[Any]) -> Any:
+    return spec.default if spec.default_factory is MISSING else spec.default_factory()
 
 
 class Loaded(NamedTuple):

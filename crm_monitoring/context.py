@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from time import perf_counter, time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.utils.functional import LazyObject
 
-from crm_monitoring.names import resolved
+from crm_monitoring.names import resolved, route_of
 from crm_monitoring.privacy import UrlSecrets
-from crm_monitoring.records import UNROUTED
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from crm_monitoring.sentry.tracing import RequestTrace
 
 RECENT_QUERIES = 10
+RECENT_LINES = 100
 
 
 class Query(NamedTuple):
@@ -40,8 +41,7 @@ class RequestContext:
     What is known so far of one running request.
 
     Attributes:
-        route: The matched pattern, None until Django has resolved the URL.
-        unmonitored: The view asked not to be measured, or the path is on the list.
+        unmonitored: The path is on the list, or, known in the end, the view asked not to be measured.
         trace: The request's place in Sentry, None where there is none.
         error: What the request failed with, once it has.
         event_id: Id of the Sentry event that reports the failure.
@@ -50,41 +50,32 @@ class RequestContext:
         reports: Failures that were reported and not sent yet.
         outer: The request that was running when this one began inside it.
         outer_bound: The fields that the lines of that request, or of the command or task, carry.
+        bound: Names that were bound by `structlog.contextvars` when its latest line was written.
         handed_over: Its response has left the middleware; only a stream may still run.
         concluded: Its line is written and its record emitted.
         status_on_leave: The status of a stream, to conclude with if the server is done before the stream has said so.
+        recent_lines: Lines that lead to an event if one is made, each with its moment in Unix seconds.
         extra: Fields that receivers of django-structlog's signals want on the request's line.
     """
 
-    __slots__ = (
-        "_url_secrets",
-        "bytes_on_leave",
-        "concluded",
-        "db_ms",
-        "db_queries",
-        "error",
-        "event_id",
-        "extra",
-        "handed_over",
-        "handled_error",
-        "method",
-        "outcome",
-        "outer",
-        "outer_bound",
-        "recent_queries",
-        "repeated",
-        "reports",
-        "request",
-        "request_id",
-        "route",
-        "shown_error",
-        "started",
-        "started_clock",
-        "statements",
-        "status_on_leave",
-        "trace",
-        "unmonitored",
-    )
+    # Of most requests these stay as they are here.
+    unmonitored = False
+    trace: RequestTrace | None = None
+    error: BaseException | None = None
+    handled_error: Exception | None = None
+    shown_error: tuple[tuple[BaseException, TracebackType | None], str] | None = None
+    event_id: str | None = None
+    outcome = "exited"
+    outer: RequestContext | None = None
+    outer_bound: Mapping[str, Any] = MappingProxyType({})
+    bound: Collection[str] = ()
+    handed_over = False
+    concluded = False
+    status_on_leave: int | None = None
+    bytes_on_leave: int | None = None
+    db_queries = 0
+    db_ms = 0.0
+    _url_secrets: tuple[ResolverMatch | None, UrlSecrets] | None = None
 
     def __init__(self, request: HttpRequest, request_id: str, method: str) -> None:
         self.request = request
@@ -92,33 +83,22 @@ class RequestContext:
         self.method = method
         self.started = time()
         self.started_clock = perf_counter()
-        self.route: str | None = None
-        self._url_secrets: tuple[ResolverMatch | None, UrlSecrets] | None = None
-        self.unmonitored = False
-        self.trace: RequestTrace | None = None
-        self.error: BaseException | None = None
-        self.handled_error: Exception | None = None
-        self.shown_error: tuple[tuple[BaseException, TracebackType | None], str] | None = None
-        self.event_id: str | None = None
-        self.outcome = "exited"
         self.reports: list[Report] = []
-        self.outer: RequestContext | None = None
-        self.outer_bound: dict[str, Any] = {}
-        self.handed_over = False
-        self.concluded = False
-        self.status_on_leave: int | None = None
-        self.bytes_on_leave: int | None = None
         self.extra: dict[str, Any] = {}
-        self.db_queries = 0
-        self.db_ms = 0.0
         self.statements: dict[str, int] = {}
         self.repeated: dict[str, dict[str, Any]] = {}
         self.recent_queries: deque[Query] = deque(maxlen=RECENT_QUERIES)
+        self.recent_lines: deque[tuple[float, Mapping[str, Any]]] = deque(maxlen=RECENT_LINES)
+
+    @property
+    def route(self) -> str:
+        """The pattern that matched, "organisations/{pk}/", or "(unrouted)" until Django has resolved the URL."""
+        return route_of(self.request.resolver_match)
 
     @property
     def endpoint(self) -> str:
         """Method and route: "GET organisations/{pk}/"."""
-        return f"{self.method} {UNROUTED if self.route is None else self.route}"
+        return f"{self.method} {self.route}"
 
     @property
     def trace_id(self) -> str | None:
@@ -151,11 +131,7 @@ use = _current.set
 
 def url_secrets_of(request: HttpRequest) -> UrlSecrets:
     """Return what is secret in the request's URL. A middleware may log or answer before Django has looked for the view."""
-    match = request.resolver_match
-    if match is None:
-        # A urlconf that cannot be imported is Django's to complain of.
-        with suppress(Exception):
-            match = resolved(request)
+    match = request.resolver_match or resolved(request)
     return UrlSecrets(request.path, match.kwargs if match is not None else {})
 
 

@@ -19,7 +19,7 @@ import structlog
 from django.conf import settings
 
 from crm_monitoring import conf, faults, lines
-from crm_monitoring.logs import BoundLogger, Handler, Processor, add_bound, add_ids, complete, scrub_line, shared, write
+from crm_monitoring.logs import BoundLogger, Handler, Processor, built_in, shared, write
 from crm_monitoring.streams import descriptor_of
 
 _processors: list[Any] = []
@@ -40,8 +40,8 @@ def init_structured_logging(*observers: Processor) -> None:
     if observers:
         _observers = tuple(_guarded(observer) for observer in observers)
     # The list itself stays: loggers that are cached hold on to it.
-    shared[:] = [add_bound, scrub_line, add_ids, *_observers, *_guests]
-    _processors[:] = [complete, *shared, write]
+    shared[:] = [*built_in, *_observers, *_guests]
+    _processors[:] = [*shared, write]
     structlog.configure(
         processors=_processors,
         wrapper_class=BoundLogger,

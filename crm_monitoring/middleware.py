@@ -40,9 +40,6 @@ class MonitoringMiddleware(RequestMiddleware):
         # get_wsgi_application() applies LOGGING once more where a command has set Django up already.
         _take_over_logging()
         self._is_async = asyncio.iscoroutinefunction(get_response)
-        if self._is_async:
-            # Django would run a plain process_view in a thread, at some 250 us a request.
-            self.process_view = self._async_process_view  # type: ignore[method-assign]
 
     def __call__(self, request: HttpRequest) -> Any:
         """Serve the request, and watch it."""
@@ -76,13 +73,6 @@ class MonitoringMiddleware(RequestMiddleware):
         _finish(running, response)
         return response
 
-    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
-        """Name the request after its route."""
-        _enter_view(request, view)
-
-    async def _async_process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
-        _enter_view(request, view)
-
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Keep what the view raised, for the statuses that are reported though Django answers them."""
         running = _running(request)
@@ -113,13 +103,6 @@ def _take_over_logging() -> None:
 @faults.guarded
 def _begin(request: HttpRequest) -> RequestContext:
     return lifecycle.begin(request)
-
-
-@faults.guarded
-def _enter_view(request: HttpRequest, view: Any) -> None:
-    running = _running(request)
-    if running is not None:
-        lifecycle.enter_view(running, view)
 
 
 @faults.guarded

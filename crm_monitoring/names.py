@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from django.urls import Resolver404, resolve
+from django.urls import resolve
 
+from crm_monitoring import lazy
 from crm_monitoring.records import UNROUTED
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 _PARAMETER = re.compile(r"<(?:[^<>:]+:)?([^<>:]+)>")
 _IS_REGEX = re.compile(r"[\^$(\[\\]")
 _UNNAMED = "{var}"
-_TOKEN = re.compile(
+_TOKEN = lazy.pattern(
     r"""
       (?P<dropped> \(\?\#[^)]*\) | \(\?[aiLmsux]+\) | \\[AZbB] | [\^$] | [*+?] | \{\d*,?\d*\} )
     | \(\?P=(?P<again>\w+)\)
@@ -55,10 +57,10 @@ def route_of(match: ResolverMatch | None) -> str:
 
 def resolved(request: HttpRequest) -> ResolverMatch | None:
     """Return what the request's path leads to, before Django has asked, or None."""
-    try:
+    # A urlconf that cannot be imported is Django's to complain of, as a path is that leads nowhere.
+    with suppress(Exception):
         return resolve(request.path_info, getattr(request, "urlconf", None))
-    except Resolver404:
-        return None
+    return None
 
 
 @lru_cache(_MAX_ROUTES)

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from crm_monitoring.lazy import pattern
+
 FILTERED = "[Filtered]"
 
 Span = tuple[int, int]
@@ -45,12 +47,12 @@ def spliced(text: str, spans: Iterator[Span]) -> str:
 # -- numbers with check digits --------------------------------------------------------------------------------------------
 
 # Not next to a letter, a digit or a dash with one behind it: ids of traces and UUIDs pass Luhn one time in ten.
-_CARD = re.compile(
+_CARD = pattern(
     r"(?<![0-9A-Za-z_])(?<!\w-)(?<!\d\.)"
     r"(?=([3-6]\d{12,18}|2[2-7]\d{14}|[2-6]\d{3}[ -]\d{4}[ -]\d{4}[ -]\d{1,7}|3\d{3}[ -]\d{6}[ -]\d{4,5})(?![0-9A-Za-z_])(?!-\w))",
     re.ASCII,
 )
-_IBAN = re.compile(
+_IBAN = pattern(
     r"(?<![0-9A-Za-z])[A-Z]{2}\d\d(?:[ -]?[0-9A-Z]{4}){2,7}(?:[ -]?[0-9A-Z]{1,3})?(?![0-9A-Za-z])", re.ASCII
 )
 _MANY_DIGITS = re.compile(r"[0-9]{4}[ -]?[0-9]{4}")
@@ -102,7 +104,7 @@ _REST_OF_LINE = (
     r"(?:[^\n]*?(?=\)(?: already exists| is not present| is still referenced| conflicts with| »|\.?\s*$))|[^\n]*)"
 )
 
-_TOKEN = re.compile(
+_TOKEN = pattern(
     _START
     + r"(?:"
     + "|".join(
@@ -152,44 +154,44 @@ RULES = (
     Rule(
         "pem",
         lambda text: "-----BEGIN" in text,
-        re.compile(r"-----BEGIN [0-9A-Z ]{1,60}-----(?:.*?-----END [0-9A-Z ]{1,60}-----|.*)", re.DOTALL),
+        pattern(r"-----BEGIN [0-9A-Z ]{1,60}-----(?:.*?-----END [0-9A-Z ]{1,60}-----|.*)", re.DOTALL),
         FILTERED,
     ),
     Rule(
         "postgresql_key",
         lambda text: ")=(" in text,
-        re.compile(r"(?<=\)=\()" + _REST_OF_LINE, re.MULTILINE),
+        pattern(r"(?<=\)=\()" + _REST_OF_LINE, re.MULTILINE),
         FILTERED,
     ),
     Rule(
         "postgresql_row",
         lambda text: "row contains (" in text or "contient (" in text,
-        re.compile(r"((?:row contains|contient) \()" + _REST_OF_LINE, re.MULTILINE),
+        pattern(r"((?:row contains|contient) \()" + _REST_OF_LINE, re.MULTILINE),
         rf"\1{FILTERED}",
     ),
     Rule(
         "mysql_entry",
         lambda text: "Duplicate entry '" in text,
-        re.compile(r"(Duplicate entry ')(?:[^\n]*?(?=' for key)|[^\n]*)"),
+        pattern(r"(Duplicate entry ')(?:[^\n]*?(?=' for key)|[^\n]*)"),
         rf"\1{FILTERED}",
     ),
     Rule(
         "url_password",
         lambda text: "://" in text and "@" in text,
-        re.compile(r"""(://[^\s/?#@:"']*+:)[^\s/"']*@"""),
+        pattern(r"""(://[^\s/?#@:"']*+:)[^\s/"']*@"""),
         rf"\1{FILTERED}@",
     ),
     Rule(
         "url_token",
         lambda text: "@" in text and ("http://" in text or "https://" in text),
-        re.compile(r"""(https?://)[^\s/?#@:"'\[]++@"""),
+        pattern(r"""(https?://)[^\s/?#@:"'\[]++@"""),
         rf"\1{FILTERED}@",
     ),
     Rule(
         "scheme",
         _may_hold_scheme,
         # "Bearer token" and "Basic authentication" are prose: one plain word is no credential.
-        re.compile(
+        pattern(
             _START + r"((?i:bearer|basic)(?:[ \t]++|%20))"
             r"(?!(?:[A-Za-z]?[a-z]{0,15}|[A-Z]{0,15})(?![\w~+/=-]))[\w.~+/=-]{3,}+",
             re.ASCII,
@@ -199,7 +201,7 @@ RULES = (
     Rule(
         "jwt",
         lambda text: "eyJ" in text,
-        re.compile(r"(?:(?<![\w-])|(?<=%[0-9A-Fa-f]{2}))eyJ[\w-]{5,}+(?:[.:][\w-]++)++", re.ASCII),
+        pattern(r"(?:(?<![\w-])|(?<=%[0-9A-Fa-f]{2}))eyJ[\w-]{5,}+(?:[.:][\w-]++)++", re.ASCII),
         FILTERED,
     ),
     Rule("token", _may_hold_token, _TOKEN, FILTERED),
@@ -207,7 +209,7 @@ RULES = (
         "phone",
         lambda text: "+" in text or ("0" in text and _DIGITS_IN_PAIRS.search(text) is not None),
         # With its country's number, or as France writes them: in pairs.
-        re.compile(
+        pattern(
             r"(?<![\w+.-])(?:\+[1-9](?:[ .()/-]{0,2}\d){7,14}|0[1-9](?:([ .-])\d\d)(?:\1\d\d){3})(?![\w-])", re.ASCII
         ),
         FILTERED,
@@ -215,7 +217,7 @@ RULES = (
     Rule(
         "url_path",
         lambda text: "://" in text,
-        re.compile(r"""(?<=://)[^\s?#"'<>]++"""),
+        pattern(r"""(?<=://)[^\s?#"'<>]++"""),
         lambda match: without_random(match[0]),
     ),
 )
@@ -224,7 +226,7 @@ EMAIL = Rule(
     "email",
     lambda text: "@" in text or "%40" in text,
     # %2B is a plus sign in the name, any other escape ends what stands before it.
-    re.compile(
+    pattern(
         r"(?:(?<![\w.+%-])|(?<=%[0-9A-Fa-f]{2})(?<!%2[Bb]))"
         r"(?:[\w.+-]|%2[Bb])++(?:@|%40)(?:[\w-]++\.)+[^\W\d_]{2,}+"
     ),
@@ -234,7 +236,7 @@ EMAIL = Rule(
 
 # -- pairs of a key and a value --------------------------------------------------------------------------------------------
 
-_PAIR = re.compile(
+_PAIR = pattern(
     r"""(?<![\w-])(?:
         (?P<flag>--[A-Za-z][\w-]*+)[ \t]++(?![-=:\s])
         | (?P<key>[\w-]++)\\{0,127}+["'`]?\]?[ \t]{0,8}+(?:=>|:=|=|:(?!//|:)|%3[Dd])[ \t]{0,8}+
@@ -242,21 +244,21 @@ _PAIR = re.compile(
     re.VERBOSE,
 )
 _COLON = re.compile(r":(?!//|[0-9]{2}(?![0-9]))")
-_SCHEME = re.compile(r"(?i:bearer|basic|digest|token|negotiate|apikey)(?:[ \t]++|%20)(?=\S)")
+_SCHEME = pattern(r"(?i:bearer|basic|digest|token|negotiate|apikey)(?:[ \t]++|%20)(?=\S)")
 # What no one can log in with, and the placeholders of SQL and of %-formatting.
-_HARMLESS = re.compile(
+_HARMLESS = pattern(
     r"(?:(?i:none|null|true|false|undefined)|%s|%\(\w+\)s|\$\d{1,5}|\?)(?![^\s,;:&)\]}\"'\\])|datetime\.\w+\("
 )
-_QUOTED = re.compile(
+_QUOTED = pattern(
     r"""[bBrRuUfF]{0,2}(?:(?P<plain>["'`])(?P<text>(?:(?!(?P=plain))[^\\]|\\.)*+)(?P=plain)"""
     r"""|(?P<escaped>\\{1,127}["'])(?P<inner>.*?)(?P=escaped))""",
     re.DOTALL,
 )
-_OPEN_QUOTE = re.compile(r"""[bBrRuUfF]{0,2}\\{0,127}["'`]""")
+_OPEN_QUOTE = pattern(r"""[bBrRuUfF]{0,2}\\{0,127}["'`]""")
 # A closing sign with a word behind it belongs to the value, unless that word is the next key.
-_BARE = re.compile(r"""(?:[^\s"'`,;&()\[\]{}\\]|\\(?!["'])|[\\"'`,;)\]}](?=\w)(?![\w-]++["']?[ \t]{0,8}+[=:]))++""")
-_LINE = re.compile(r"""[^\r\n"']*""")
-_BRACKET = re.compile(r"[()\[\]{}]")
+_BARE = pattern(r"""(?:[^\s"'`,;&()\[\]{}\\]|\\(?!["'])|[\\"'`,;)\]}](?=\w)(?![\w-]++["']?[ \t]{0,8}+[=:]))++""")
+_LINE = pattern(r"""[^\r\n"']*""")
+_BRACKET = pattern(r"[()\[\]{}]")
 
 
 def may_hold_pair(text: str) -> bool:
@@ -326,7 +328,7 @@ def _closed(text: str, start: int) -> int:
 
 # -- source code ------------------------------------------------------------------------------------------------------------
 
-_LITERAL = re.compile(
+_LITERAL = pattern(
     r"""(?<![\w-])(?P<key>[\w-]++)["']?+\]?+[ \t]{0,8}+(?::[ \t]{0,8}+[\w.\[\], |]{1,64}+=(?!=)|={1,2}|:)[ \t]{0,8}+"""
     r"""[bBrRuUfF]{0,2}+(?P<quote>["'])(?P<value>(?:(?!(?P=quote))[^\\\n]|\\.)++)"""
 )
@@ -341,11 +343,11 @@ def literals(text: str, is_sensitive: Callable[[str], bool]) -> Iterator[Span]:
 
 # -- segments of a path ----------------------------------------------------------------------------------------------------
 
-_SEGMENT = re.compile(r"[^/?#]+")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_LONG_HEX = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,}+(?![0-9A-Za-z])")
-_LONG_RUN = re.compile(r"[\w=-]{20,}+", re.ASCII)
-_CHUNK = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_SEGMENT = pattern(r"[^/?#]+")
+_UUID = pattern(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_LONG_HEX = pattern(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,}+(?![0-9A-Za-z])")
+_LONG_RUN = pattern(r"[\w=-]{20,}+", re.ASCII)
+_CHUNK = pattern(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _LETTERS_OF_A_WORD = 3
 _SHORTEST_RANDOM = 20
 

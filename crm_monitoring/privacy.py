@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -50,15 +50,13 @@ class UrlSecrets:
 
     def __init__(self, path: str, captured: Mapping[str, Any]) -> None:
         known = scrubber()
-        self.path = known.url(known.route(path, captured))
-        names = {} if self.path == path else {path: self.path, quote(path): self.path}
         secrets = {name: str(value) for name, value in captured.items() if known.is_url_secret(name, value)}
+        self.path = known.url(known.route(path, captured) if secrets else path)
+        self._names: dict[str, str] = {} if self.path == path else {path: self.path, quote(path): self.path}
         for name, value in secrets.items():
             if len(value) >= _FEWEST_SIGNS and (known.is_sensitive(name) or not _WORD.fullmatch(value)):
-                names |= {value: f"{{{name}}}", quote(value): f"{{{name}}}"}
-        longest_first = sorted(names, key=len, reverse=True)
-        self._names = names
-        self._pattern = re.compile("|".join(map(_standing_alone, longest_first))) if names else None
+                self._names |= {value: f"{{{name}}}", quote(value): f"{{{name}}}"}
+        self._pattern = _any_of(self._names) if self._names else None
 
     def __bool__(self) -> bool:
         return self._pattern is not None
@@ -66,6 +64,10 @@ class UrlSecrets:
     def replaced(self, text: str) -> str:
         """Return `text` with the path and its secrets replaced."""
         return text if self._pattern is None else self._pattern.sub(lambda match: self._names[match[0]], text)
+
+
+def _any_of(forms: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(_standing_alone, sorted(forms, key=len, reverse=True))))
 
 
 def _standing_alone(form: str) -> str:

@@ -19,7 +19,7 @@ from django.db.backends.signals import connection_created
 from crm_monitoring import conf, context, faults
 from crm_monitoring.context import Query, RequestContext
 from crm_monitoring.logs import get_logger
-from crm_monitoring.sentry.tracing import AnySpan, finish_query_span, start_query_span
+from crm_monitoring.sentry.spans import AnySpan, finish_query_span, start_query_span
 
 _MAX_STATEMENTS = 1000
 _MAX_SQL = 4096

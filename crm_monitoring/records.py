@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 UNROUTED = "(unrouted)"
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that went away before the response was complete
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRecord:
+class RequestRecord(NamedTuple):
     """
     One finished HTTP request.
 
@@ -56,8 +55,7 @@ class RequestRecord:
         return datetime.fromtimestamp(self.started, UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperationRecord:
+class OperationRecord(NamedTuple):
     """
     One finished block of code under a `PerformanceMonitor`.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import date, time, timedelta
+from functools import lru_cache
 from operator import is_
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -35,6 +36,8 @@ TOO_LARGE = "[Filtered: too large]"
 CUT = "...[cut]"
 
 _MAX_CACHED = 4096
+_MAX_CACHED_SOURCES = 512
+_MAX_CACHED_SOURCE = 2048
 _MAX_DEPTH = 32
 _MAX_ITEMS = 100_000
 _MAX_TEXT = 65_536
@@ -83,6 +86,7 @@ class Scrubber:
         self.ordinary_keys: set[str] = set()
         self.clean_texts: set[str] = set()
         self.clean_items: set[tuple[str, str]] = set()
+        self._known_source = lru_cache(_MAX_CACHED_SOURCES)(self._settled_source)
         self.searches = {Kind.URL: self.url, Kind.QUERY: self.query, Kind.SOURCE: self.source}
 
     def is_sensitive(self, key: str) -> bool:
@@ -143,6 +147,10 @@ class Scrubber:
 
         `password: str` and `login(password=password)` stay, since names are no secrets and people have to read the code.
         """
+        # The same lines of the same places, in one event after the other.
+        return self._known_source(text) if len(text) <= _MAX_CACHED_SOURCE else self._settled_source(text)
+
+    def _settled_source(self, text: str) -> str:
         result = self._source(text)
         return text if result == text else self._source(result)
 

@@ -56,11 +56,12 @@ class StandardOutput:
 
     def _write_all(self, descriptor: int, line: bytes) -> None:
         # The line after one that was lost half written must not continue it.
-        rest = memoryview(b"\n" + line if self._is_torn else line)
+        rest: bytes | memoryview = b"\n" + line if self._is_torn else line
         while rest:
             try:
-                rest = rest[os.write(descriptor, rest) :]
-                self._is_torn = bool(rest)
+                written = os.write(descriptor, rest)
+                self._is_torn = written < len(rest)
+                rest = memoryview(rest)[written:] if self._is_torn else b""
             except BlockingIOError:
                 # A pipe that its other end set to non-blocking: wait for room, but not for ever.
                 if not select.select([], [descriptor], [], _STALL_SECONDS)[1]:

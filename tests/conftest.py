@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import pkgutil
+import sys
 from collections.abc import Iterator
-from typing import Any
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NoReturn
 
 import orjson
 import pytest
@@ -11,12 +15,39 @@ from django.core.asgi import get_asgi_application
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
+from sentry_sdk import integrations
 
 from crm_monitoring import context, faults, hooks
 from crm_monitoring.dashboard import apps as dashboard
 from crm_monitoring.hooks import Record
 from crm_monitoring.sentry.transport import MemoryTransport
 from tests.clients import ASGIClient, WSGIClient
+
+
+class _NotFound(integrations.DidNotEnable, AttributeError):
+    """What the SDK expects of such an integration, and whoever looks through all modules of any other."""
+
+
+class _Missing(ModuleType):
+    """An integration whose library is not installed."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _NotFound(f"The library of {self.__name__} is not installed")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _missing_libraries_are_looked_for_once() -> None:
+    """Python remembers no import that failed, and at every start the SDK tries some thirty: most of what a changed setting costs."""
+    names = [found.name for found in pkgutil.iter_modules(integrations.__path__, f"{integrations.__name__}.")]
+    sys.modules.update({name: _Missing(name) for name in names if not _is_found(name)})
+
+
+def _is_found(integration: str) -> bool:
+    try:
+        import_module(integration)
+    except integrations.DidNotEnable:
+        return False
+    return True
 
 
 class Lines:

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet, URLField
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -134,7 +135,8 @@ class MetricRowAdmin(ReadOnlyAdmin):
     @admin.display(description=_("start"), ordering="started")
     def began(self, row: models.MetricRow) -> datetime:
         """Show the start of the bucket as a moment."""
-        return datetime.fromtimestamp(row.started, UTC)
+        # Django's admin would convert with USE_TZ only.
+        return timezone.localtime(datetime.fromtimestamp(row.started, UTC))
 
 
 @admin.register(models.Deploy)

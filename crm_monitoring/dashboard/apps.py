@@ -36,8 +36,7 @@ class DashboardConfig(AppConfig):
 
 def connect() -> None:
     """Collect from now on, and write what is collected."""
-    from crm_monitoring.dashboard import collector, flushing, inbox
-    from crm_monitoring.dashboard.alerts import running
+    from crm_monitoring.dashboard import alerts, collector, flushing, inbox
 
     hooks.register(collector.collect)
     transport.register_receiver(inbox.receive)
@@ -45,15 +44,16 @@ def connect() -> None:
         flushing.register(writer)
     request_finished.connect(flushing.after_request, dispatch_uid=_UID)
     hooks.register_ending(flushing.flush_at_end)
-    flushing.register_listener(running.after_flush)
-    for source in (flushing.problems, running.problems):
+    flushing.register_listener(alerts.after_flush)
+    alerts.load()
+    for source in (flushing.problems, alerts.problems):
         health.register_problems(source)
     health.register_section("inbox", inbox.counts)
 
 
 def disconnect() -> None:
     """Collect nothing any more; what is held is forgotten."""
-    from crm_monitoring.dashboard import collector, flushing, inbox
+    from crm_monitoring.dashboard import alerts, collector, flushing, inbox
     from crm_monitoring.dashboard.alerts import running
     from crm_monitoring.dashboard.store import compaction
 
@@ -63,8 +63,8 @@ def disconnect() -> None:
         flushing.unregister(writer)
     request_finished.disconnect(dispatch_uid=_UID)
     hooks.unregister_ending(flushing.flush_at_end)
-    flushing.unregister_listener(running.after_flush)
-    for source in (flushing.problems, running.problems):
+    flushing.unregister_listener(alerts.after_flush)
+    for source in (flushing.problems, alerts.problems):
         health.unregister_problems(source)
     health.unregister_section("inbox")
     for part in (collector, inbox, compaction, flushing, running):

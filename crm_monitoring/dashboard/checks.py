@@ -13,7 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.module_loading import import_string
 
 from crm_monitoring import conf
-from crm_monitoring.dashboard.alerts import channels, rules
+from crm_monitoring.dashboard import alerts
 from crm_monitoring.dashboard.router import DashboardRouter
 from crm_monitoring.dashboard.store import database
 
@@ -24,8 +24,8 @@ NO_SUCH_DATABASE = "crm_monitoring.E012"
 CORE_MISSING = "crm_monitoring.E013"
 APPS_MISSING = "crm_monitoring.E014"
 ROUTER_MISSING = "crm_monitoring.W011"
-BAD_RULE = rules.BAD_RULE
-BAD_CHANNEL = channels.BAD_CHANNEL
+BAD_RULE = alerts.BAD_RULE
+BAD_CHANNEL = alerts.BAD_CHANNEL
 NOBODY_TOLD = "crm_monitoring.W012"
 
 
@@ -78,6 +78,11 @@ def _database() -> Iterable[CheckMessage]:
 
 
 def _alerts() -> Iterable[CheckMessage]:
+    if not alerts.are_asked_for():
+        return
+    # Imported here, as in `alerts`.
+    from crm_monitoring.dashboard.alerts import channels, rules
+
     for problem in (*channels.problems(), *rules.problems()):
         yield checks.Error(problem.message, hint=problem.hint, id=problem.id)
     if conf.get().ALERTS and not conf.get().ALERT_CHANNELS:

@@ -87,5 +87,4 @@ def _deploy(deploy: Deploy) -> dict[str, Any]:
 
 
 def _moment(moment: datetime | None) -> str | None:
-    # Without USE_TZ the database's moments are local.
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

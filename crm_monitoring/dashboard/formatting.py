@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django.utils.formats import number_format
 from django.utils.translation import gettext
 
-from crm_monitoring.dashboard.store.figures import Change
+if TYPE_CHECKING:
+    from crm_monitoring.dashboard.store.figures import Change
 
 NOTHING = "–"
 """Stands for a figure that was not measured."""
@@ -16,8 +16,7 @@ NOTHING = "–"
 _LEAST_PERCENT = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(NamedTuple):
     """
     How a figure changed against the window before.
 

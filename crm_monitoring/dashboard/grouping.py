@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from crm_monitoring.dashboard.untrusted import items, mapping, string
+from crm_monitoring.lazy import pattern
 
 TITLE_LENGTH = 300
 LOGGER_LENGTH = 200
 LEVELS = ("debug", "info", "warning", "error", "fatal")
 
-_DEFAULT = re.compile(r"\{\{\s*default\s*\}\}")
+_DEFAULT = pattern(r"\{\{\s*default\s*\}\}")
 # In this order: a UUID holds hexadecimal digits, and those hold numbers.
 _VARIABLE = (
-    (re.compile(r"\"[^\"\n]*\"|(?<!\w)'[^'\n]*'(?!\w)|`[^`\n]*`"), "<text>"),
-    (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
-    (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
-    (re.compile(r"\b(?=[a-f]*[0-9])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
-    (re.compile(r"[0-9]+(?:[.,:][0-9]+)*"), "<number>"),
+    (pattern(r"\"[^\"\n]*\"|(?<!\w)'[^'\n]*'(?!\w)|`[^`\n]*`"), "<text>"),
+    (pattern(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
+    (pattern(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
+    (pattern(r"\b(?=[a-f]*[0-9])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
+    (pattern(r"[0-9]+(?:[.,:][0-9]+)*"), "<number>"),
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(NamedTuple):
     """
     The issue that an event belongs to.
 
@@ -99,8 +98,8 @@ def _default(event: Mapping[str, Any], error: Mapping[str, Any]) -> Iterator[str
 
 
 def _normalised(text: str) -> str:
-    for pattern, name in _VARIABLE:
-        text = pattern.sub(name, text)
+    for variable, name in _VARIABLE:
+        text = variable.sub(name, text)
     return text
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from crm_monitoring.dashboard.fields import MomentField
+
 NAME_LENGTH = 200
 ENVIRONMENT_LENGTH = 64
 RELEASE_LENGTH = 200
@@ -155,12 +157,12 @@ class Issue(models.Model):
     level = models.CharField(max_length=12)
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.OPEN)
     count = models.PositiveBigIntegerField(default=0)
-    first_seen = models.DateTimeField()
-    last_seen = models.DateTimeField(db_index=True)
+    first_seen = MomentField()
+    last_seen = MomentField(db_index=True)
     first_release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
     last_release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
-    resolved_at = models.DateTimeField(null=True, blank=True)
-    regressed_at = models.DateTimeField(null=True, blank=True)
+    resolved_at = MomentField(null=True, blank=True)
+    regressed_at = MomentField(null=True, blank=True)
 
     class Meta:
         verbose_name = _("issue")
@@ -180,8 +182,8 @@ class Sighting(models.Model):
     release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
     endpoint = models.CharField(max_length=NAME_LENGTH, blank=True)
     count = models.PositiveBigIntegerField(default=0)
-    first_seen = models.DateTimeField()
-    last_seen = models.DateTimeField()
+    first_seen = MomentField()
+    last_seen = MomentField()
 
     class Meta:
         verbose_name = _("sighting")
@@ -201,7 +203,7 @@ class AffectedUser(models.Model):
 
     issue = models.ForeignKey(Issue, on_delete=models.CASCADE, related_name="users")
     user = models.CharField(max_length=HASH_LENGTH)
-    last_seen = models.DateTimeField(db_index=True)
+    last_seen = MomentField(db_index=True)
 
     class Meta:
         verbose_name = _("affected user")
@@ -224,7 +226,7 @@ class Kept(models.Model):
     """
 
     event_id = models.CharField(max_length=32, unique=True)
-    moment = models.DateTimeField(db_index=True)
+    moment = MomentField(db_index=True)
     environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
     release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
     endpoint = models.CharField(max_length=NAME_LENGTH, blank=True)
@@ -264,7 +266,7 @@ class Deploy(models.Model):
 
     release = models.CharField(max_length=RELEASE_LENGTH)
     environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
-    moment = models.DateTimeField(db_index=True)
+    moment = MomentField(db_index=True)
     url = models.URLField(blank=True)
 
     class Meta:
@@ -321,9 +323,9 @@ class Alert(models.Model):
     subject = models.CharField(max_length=NAME_LENGTH, blank=True)
     title = models.CharField(max_length=300, blank=True)
     state = models.CharField(max_length=12, choices=State.choices, default=State.OK)
-    since = models.DateTimeField(null=True, blank=True)
-    resolved_at = models.DateTimeField(null=True, blank=True)
-    last_sent = models.DateTimeField(null=True, blank=True)
+    since = MomentField(null=True, blank=True)
+    resolved_at = MomentField(null=True, blank=True)
+    last_sent = MomentField(null=True, blank=True)
     value = models.FloatField(null=True, blank=True)
 
     class Meta:
@@ -358,10 +360,10 @@ class Delivery(models.Model):
     alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="deliveries")
     channel = models.CharField(max_length=RULE_LENGTH)
     kind = models.CharField(max_length=12, choices=Kind.choices)
-    created = models.DateTimeField(db_index=True)
-    due = models.DateTimeField(null=True, blank=True, db_index=True)
+    created = MomentField(db_index=True)
+    due = MomentField(null=True, blank=True, db_index=True)
     attempts = models.PositiveIntegerField(default=0)
-    sent_at = models.DateTimeField(null=True, blank=True)
+    sent_at = MomentField(null=True, blank=True)
     error = models.CharField(max_length=RULE_LENGTH, blank=True)
     body = models.TextField()
 

@@ -183,5 +183,4 @@ def _printable(text: str) -> str:
 
 
 def _moment(moment: datetime) -> str:
-    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
-    return date_format(local, "SHORT_DATETIME_FORMAT")
+    return date_format(timezone.localtime(moment), "SHORT_DATETIME_FORMAT")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, Error
-from django.utils import timezone
 from django.utils.connection import ConnectionDoesNotExist
 
 from crm_monitoring import conf
@@ -77,7 +77,7 @@ def _deploy(release: str | None, environment: str | None, url: str) -> models.De
     deploy = models.Deploy(
         release=_running_release() if release is None else release,
         environment=conf.get().ENVIRONMENT if environment is None else environment,
-        moment=timezone.now(),
+        moment=datetime.now(UTC),
         url=url,
     )
     complaint = next(_complaints(deploy), None)

@@ -23,12 +23,8 @@ from crm_monitoring.sentry.events import (
     set_transaction_context,
     set_user_context,
 )
-from crm_monitoring.sentry.tracing import (
-    OperationSpan,
-    start_operation_span,
-    start_query_span,
-    trace_request,
-)
+from crm_monitoring.sentry.spans import OperationSpan, start_operation_span, start_query_span
+from crm_monitoring.sentry.tracing import trace_request
 from crm_monitoring.sentry.transport import DELIVERY_FAILED, has_receivers
 
 __all__ = [

@@ -6,8 +6,8 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from contextvars import copy_context
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import sentry_sdk
@@ -17,7 +17,6 @@ from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.modules import ModulesIntegration
-from sentry_sdk.scrubber import EventScrubber
 from sentry_sdk.transport import Transport
 
 from crm_monitoring import conf, faults
@@ -26,9 +25,10 @@ from crm_monitoring.release import detect_release
 from crm_monitoring.sentry import ending, tally
 from crm_monitoring.sentry.gate import HELD_BACK, Gate
 from crm_monitoring.sentry.integration import RequestIntegration
+from crm_monitoring.sentry.mode import is_streaming
+from crm_monitoring.sentry.plain import PlainParts
 from crm_monitoring.sentry.sampling import sample_rate
 from crm_monitoring.sentry.threads import PlainThreadsIntegration
-from crm_monitoring.sentry.tracing import is_streaming
 from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers
 
 Hook = Callable[[Any, Any], Any]
@@ -62,15 +62,7 @@ _refused: Mapping[str, str] = {}
 _captured_by: Mapping[str, Any] = {}
 
 
-class _NoScrubber(EventScrubber):
-    """Leaves events to our gate. None would be the SDK's default."""
-
-    def scrub_event(self, event: Any) -> None:
-        """Do nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class SentryStatus:
+class SentryStatus(NamedTuple):
     """
     Whether events leave, and how.
 
@@ -110,27 +102,33 @@ def init_sentry() -> bool:
     Returns:
         Whether events are sent somewhere.
     """
-    global _started_with, _given, _refused, _gate
     config = conf.get()
     asked = config, _is_local(config, {**config.SENTRY_OPTIONS, **_captured_by})
     if asked != _started_with or not sentry_sdk.get_client().is_active():
-        tally.flush()
-        # Its threads end once they have sent what is queued.
-        sentry_sdk.get_client().close(timeout=0)
-        _given, _refused, _gate = {**config.SENTRY_OPTIONS, **_captured_by}, {}, Gate(config)
-        ending.prepare()
-        try:
-            sentry_sdk.init(**_options(config, _given, _gate))
-        except Exception:
-            # One option that cannot be used may not cost the others.
-            _given, _refused = _sorted_out(config)
-            sentry_sdk.init(**_options(config, _given, _gate))
-        _started_with = asked
-        _silence_the_sdk()
-        ending.before_closing(tally.flush)
-        ending.finish(_tell_held_back)
-        ending.flush_on_sigterm()
+        # What the SDK leaves in the context while it starts would be carried by every request, and under ASGI from thread to thread.
+        copy_context().run(_start, asked)
     return status().enabled
+
+
+def _start(asked: tuple[conf.Config, bool]) -> None:
+    global _started_with, _given, _refused, _gate
+    config, _ = asked
+    tally.flush()
+    # Its threads end once they have sent what is queued.
+    sentry_sdk.get_client().close(timeout=0)
+    _given, _refused, _gate = {**config.SENTRY_OPTIONS, **_captured_by}, {}, Gate(config)
+    ending.prepare()
+    try:
+        sentry_sdk.init(**_options(config, _given, _gate))
+    except Exception:
+        # One option that cannot be used may not cost the others.
+        _given, _refused = _sorted_out(config)
+        sentry_sdk.init(**_options(config, _given, _gate))
+    _started_with = asked
+    _silence_the_sdk()
+    ending.before_closing(tally.flush)
+    ending.finish(_tell_held_back)
+    ending.flush_on_sigterm()
 
 
 def _is_local(config: conf.Config, given: Mapping[str, Any]) -> bool:
@@ -172,10 +170,12 @@ def _options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> dict[
         # A form's first kilobyte tells enough; imports and uploads stay out.
         "max_request_body_size": "small",
         "shutdown_timeout": config.SHUTDOWN_SECONDS,
-        # Ours searches everything, with the same list for lines and events; the SDK's would search the top of a few places before.
+        # Our gate searches everything, with the same list for lines and events; the SDK's would search the top of a few places before.
         # The SDK refuses any beside `data_collection`, and then has none itself.
-        **({} if "data_collection" in given else {"event_scrubber": _NoScrubber()}),
+        **({} if "data_collection" in given else {"event_scrubber": PlainParts()}),
         **given,
+        # Its way to read them is the dearest part of an event.
+        **({"include_source_context": False} if _leaves_sources_to_us(given) else {}),
         "integrations": _integrations(config, given),
         "disabled_integrations": _disabled(given),
         **_hooks(given, gate),
@@ -219,7 +219,7 @@ def _is_given(integration: type[Integration], given: Mapping[str, Any]) -> bool:
 
 def _integrations(config: conf.Config, given: Mapping[str, Any]) -> list[Integration]:
     own: list[Integration] = [
-        RequestIntegration(),
+        RequestIntegration(adds_sources=_leaves_sources_to_us(given)),
         # Its default prints three lines on stderr when a process ends with events to send.
         AtexitIntegration(callback=lambda pending, timeout: None),
     ]
@@ -229,6 +229,13 @@ def _integrations(config: conf.Config, given: Mapping[str, Any]) -> list[Integra
     # One that the project names itself stands in for ours, the SDK's own DjangoIntegration too.
     named = {integration.identifier for integration in theirs}
     return theirs + [integration for integration in own if integration.identifier not in named]
+
+
+def _leaves_sources_to_us(given: Mapping[str, Any]) -> bool:
+    named = {integration.identifier for integration in given.get("integrations") or ()}
+    return (
+        RequestIntegration.identifier not in named and not {"include_source_context", "data_collection"} & given.keys()
+    )
 
 
 def _sampler(config: conf.Config, given: Mapping[str, Any]) -> Callable[[dict[str, Any]], float] | None:

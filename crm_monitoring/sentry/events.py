@@ -15,6 +15,8 @@ from crm_monitoring.faults import guarded
 from crm_monitoring.logs import handled_error
 from crm_monitoring.privacy import scrub_text
 from crm_monitoring.rendering import cut, text
+from crm_monitoring.sentry.crumbs import fields_of, leave_crumb, level_of
+from crm_monitoring.sentry.mode import mode
 from crm_monitoring.sentry.reports import About, report
 
 _LEVELS = {
@@ -25,9 +27,6 @@ _LEVELS = {
     "critical": logging.CRITICAL,
 }
 _SENTRY_LEVELS = {"critical": "fatal"}
-_NOT_FIELDS = frozenset(
-    ("event", "level", "timestamp", "logger", "exc_info", "request_id", "trace_id", "span_id", "user_id")
-)
 
 _MAX_LOGGERS = 1024
 
@@ -150,27 +149,22 @@ def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mu
     """
     config = conf.get()
     severity = _LEVELS.get(line["level"], logging.INFO)
-    if sentry_sdk.get_client().transport is None or severity < logging.INFO:
-        return line
     is_sent = config.SENTRY_LOGS and config.BACKEND == "sentry" and not _is_of(line["logger"], ("sentry_sdk",))
-    is_reported = not _is_of(line["logger"], _UNREPORTED)
-    if not (is_sent or is_reported):
+    is_told = not _is_of(line["logger"], _UNREPORTED)
+    if severity < logging.INFO or not (is_sent or is_told) or (how := mode()).client.transport is None:
         return line
-    fields = {name: value for name, value in line.items() if name not in _NOT_FIELDS}
     if is_sent:
-        _send_log(line, fields)
-    if is_reported:
+        _send_log(line)
+    if is_told:
         if severity >= _LEVELS[config.SENTRY_EVENT_LEVEL.lower()]:
-            _report_line(line, fields)
-        sentry_sdk.add_breadcrumb(
-            type="log", category=line["logger"], level=_level(line), message=str(line["event"]), data=fields
-        )
+            _report_line(line)
+        leave_crumb(line, how)
     return line
 
 
-def _send_log(line: MutableMapping[str, Any], fields: dict[str, Any]) -> None:
-    send = getattr(sentry_sdk.logger, _level(line))
-    about = {name: _attribute(value) for name, value in fields.items()}
+def _send_log(line: MutableMapping[str, Any]) -> None:
+    send = getattr(sentry_sdk.logger, level_of(line))
+    about = {name: _attribute(value) for name, value in fields_of(line).items()}
     error = line.get("exc_info")
     if error is not None:
         about["exception"] = _attribute(error)
@@ -184,26 +178,21 @@ def _attribute(value: Any) -> str | int | float | bool:
 
 @lru_cache(_MAX_LOGGERS)
 def _is_of(logger_name: str, names: tuple[str, ...]) -> bool:
-    return any(logger_name == name or logger_name.startswith(f"{name}.") for name in names)
+    return f"{logger_name}.".startswith(tuple(f"{name}." for name in names))
 
 
-def _report_line(line: MutableMapping[str, Any], fields: dict[str, Any]) -> None:
-    title = str(line["event"])
+def _report_line(line: MutableMapping[str, Any]) -> None:
+    title, fields = str(line["event"]), fields_of(line)
     # A line written while an exception is handled is about it.
     error = line.get("exc_info") or handled_error()
     if error is not None:
-        about = About(mechanism="logging", level=_level(line), logger=line["logger"], line=title, fields=fields)
+        about = About(mechanism="logging", level=level_of(line), logger=line["logger"], line=title, fields=fields)
         report(error, about)
         return
     event = {
-        "level": _level(line),
+        "level": level_of(line),
         "logger": line["logger"],
         "logentry": {"message": title},
         "contexts": {"log": fields},
     }
     sentry_sdk.capture_event(cast(Any, event))
-
-
-def _level(line: MutableMapping[str, Any]) -> str:
-    level = line["level"] if line["level"] in _LEVELS else "info"
-    return _SENTRY_LEVELS.get(level, level)

@@ -59,7 +59,10 @@ class Gate:
         attributes = item.get("attributes") or {}
         wanted = {name: value for name, value in attributes.items() if name not in _UNWANTED_ATTRIBUTES}
         texts = {name: item[name] for name in ("name", "body") if name in item}
-        return {**item, **scrub({**texts, "attributes": wanted}, context.current())}
+        running = context.current()
+        if running is not None:
+            wanted.setdefault("request_id", running.request_id)
+        return {**item, **scrub({**texts, "attributes": wanted}, running)}
 
     def held_back(self) -> dict[str, int]:
         """Return how many events are held back and not told of yet, by what they are about."""

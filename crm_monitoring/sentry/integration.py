@@ -13,22 +13,28 @@ from typing import Any
 import sentry_sdk
 from django.core.signals import got_request_exception
 from django.db.models import QuerySet
-from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.serializer import add_global_repr_processor
 
 from crm_monitoring import context, faults
 from crm_monitoring.sentry.events import capture_crash
 from crm_monitoring.sentry.marked import hide_marked
+from crm_monitoring.sentry.mode import OwnIntegration, mode
 from crm_monitoring.sentry.request_data import add_request_data, with_template_frames
+from crm_monitoring.sentry.sources import add_sources
 from crm_monitoring.sentry.tally import outcome_of, worse
 
 
-class RequestIntegration(Integration):
-    """Reports crashed requests, and describes the request on every event made while one runs."""
+class RequestIntegration(OwnIntegration):
+    """
+    Reports crashed requests, and describes the request on every event made while one runs.
 
-    # The SDK's own name for it: so the SDK does not set up its own besides.
-    identifier = "django"
+    Args:
+        adds_sources: The client leaves the lines of code around each frame to us.
+    """
+
+    def __init__(self, *, adds_sources: bool = False) -> None:
+        self.adds_sources = adds_sources
 
     @staticmethod
     def setup_once() -> None:
@@ -38,20 +44,10 @@ class RequestIntegration(Integration):
         add_global_repr_processor(_unevaluated)
 
 
-def sdk_watches_requests() -> bool:
-    """Whether the project chose the SDK's own DjangoIntegration, which makes scope, transaction, spans and events itself."""
-    integration = sentry_sdk.get_client().get_integration(RequestIntegration.identifier)
-    return integration is not None and not isinstance(integration, RequestIntegration)
-
-
-def _is_ours() -> bool:
-    return isinstance(sentry_sdk.get_client().get_integration(RequestIntegration.identifier), RequestIntegration)
-
-
 def _request_crashed(sender: Any, request: Any, **kwargs: Any) -> None:
     try:
         error = sys.exc_info()[1]
-        if error is not None and _is_ours():
+        if error is not None and mode().is_ours:
             _report(error, request)
     except Exception as fault:
         faults.record("Reporting a crash", fault)
@@ -69,7 +65,8 @@ def _report(error: BaseException, request: Any) -> None:
 
 
 def _describe(event: Any, hint: Any) -> Any:
-    if not _is_ours():
+    how = mode()
+    if not how.is_ours:
         return event
     running = context.current()
     try:
@@ -77,6 +74,8 @@ def _describe(event: Any, hint: Any) -> Any:
             running.outcome = worse(running.outcome, outcome_of(event))
             add_request_data(event, hint, running.request, running)
         event = with_template_frames(event, hint)
+        if how.adds_sources:
+            add_sources(event)
     except Exception as error:
         # Less is known then. Left to the SDK it would go on with the event, and without what follows.
         faults.record("Describing an event", error)

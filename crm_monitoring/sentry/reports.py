@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, time
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
@@ -24,6 +24,7 @@ from sentry_sdk.utils import event_from_exception
 from crm_monitoring import conf, context, faults
 from crm_monitoring.context import RequestContext
 from crm_monitoring.sentry import units
+from crm_monitoring.sentry.crumbs import UNTIL
 from crm_monitoring.sentry.units import Unit
 
 Work = RequestContext | Unit
@@ -43,8 +44,7 @@ class _Mark(NamedTuple):
     work_id: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class About:
+class About(NamedTuple):
     """What one report says of a failure besides its exception."""
 
     handled: bool = True
@@ -52,9 +52,9 @@ class About:
     level: str = "error"
     logger: str | None = None
     line: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    tags: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
+    extra: Mapping[str, Any] = MappingProxyType({})
+    tags: Mapping[str, Any] = MappingProxyType({})
 
 
 class Report:
@@ -89,6 +89,7 @@ class Report:
         if about.line is not None:
             self._lines.append(about.line)
         # Later scopes know more: the breadcrumbs since, the user that was read meanwhile.
+        self._until = time()
         self._scopes = (sentry_sdk.get_isolation_scope().fork(), sentry_sdk.get_current_scope().fork())
 
     def is_of(self, error: BaseException) -> bool:
@@ -101,6 +102,7 @@ class Report:
         with use_isolation_scope(isolation), use_scope(current):
             options = sentry_sdk.get_client().options
             event, hint = event_from_exception(self._error, client_options=options, mechanism=self._mechanism)
+            hint[UNTIL] = self._until
             # A copy: the thread that reports may add to it meanwhile.
             event.update(cast(Any, {name: value for name, value in self._event.copy().items() if value}))
             if self._lines:

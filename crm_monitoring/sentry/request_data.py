@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import DisallowedHost
 from sentry_sdk.scope import should_send_default_pii
 from sentry_sdk.utils import walk_exception_chain
 
 from crm_monitoring import context
-from crm_monitoring.clients import client_ip
 from crm_monitoring.names import endpoint_of
+from crm_monitoring.sentry.crumbs import add_breadcrumbs, host_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from crm_monitoring.context import Query, RequestContext
+    from crm_monitoring.context import RequestContext
 
 FILTERED = "[Filtered]"
 _PRIVATE_HEADERS = frozenset(
@@ -50,7 +48,8 @@ def add_request_data(event: Any, hint: Any, request: HttpRequest, running: Reque
         given_name = running.trace.given_name if running is not None and running.trace is not None else None
         event["transaction"] = given_name or endpoint_of(request)
         event["transaction_info"] = {"source": "custom" if given_name else "route"}
-        _add_breadcrumbs(event, request, running)
+        if running is not None:
+            add_breadcrumbs(event, hint, running)
     # Last, for it is the SDK's to change: without it the event is poorer by its body only.
     _add_body(event, hint, request)
     return event
@@ -60,7 +59,7 @@ def _request_info(request: HttpRequest, running: RequestContext | None) -> dict[
     # Before our middleware has begun, no one else knows what is secret in the path.
     secrets = context.url_secrets_of(request) if running is None else running.url_secrets
     return {
-        "url": f"{request.scheme}://{_host(request)}{secrets.path}",
+        "url": f"{request.scheme}://{host_of(request)}{secrets.path}",
         "method": request.method,
         "query_string": request.META.get("QUERY_STRING", ""),
         "headers": {
@@ -68,13 +67,6 @@ def _request_info(request: HttpRequest, running: RequestContext | None) -> dict[
         },
         "env": {name: request.META[name] for name in _ENVIRONMENT if name in request.META},
     }
-
-
-def _host(request: HttpRequest) -> str:
-    try:
-        return request.get_host()
-    except DisallowedHost:
-        return str(request.META.get("SERVER_NAME", ""))
 
 
 def _add_body(event: Any, hint: Any, request: HttpRequest) -> None:
@@ -105,55 +97,6 @@ def _locals(traceback: TracebackType | None) -> Iterator[dict[str, Any]]:
     while traceback is not None:
         yield traceback.tb_frame.f_locals
         traceback = traceback.tb_next
-
-
-def _add_breadcrumbs(event: Any, request: HttpRequest, running: RequestContext | None) -> None:
-    if running is None:
-        return
-    crumbs = event.setdefault("breadcrumbs", {})
-    own = [_request_crumb(request, running), *_earlier_queries(running), *map(_query_crumb, running.recent_queries)]
-    crumbs["values"] = sorted([*own, *crumbs.get("values", ())], key=lambda crumb: crumb["timestamp"])
-
-
-def _request_crumb(request: HttpRequest, running: RequestContext) -> dict[str, Any]:
-    return {
-        "timestamp": datetime.fromtimestamp(running.started, UTC),
-        "type": "http",
-        "category": "http",
-        "level": "info",
-        "message": f"HTTP Request: {request.method} {request.path}",
-        "data": {
-            "method": request.method,
-            "url": f"{request.scheme}://{_host(request)}{request.path}",
-            "client_ip": client_ip(request),
-        },
-    }
-
-
-def _earlier_queries(running: RequestContext) -> Iterator[dict[str, Any]]:
-    shown = list(running.recent_queries)
-    count = running.db_queries - len(shown)
-    if count > 0:
-        duration_ms = max(0.0, running.db_ms - sum(query.duration_ms for query in shown))
-        plural = "y" if count == 1 else "ies"
-        yield {
-            "timestamp": datetime.fromtimestamp(shown[0].started, UTC),
-            "type": "query",
-            "category": "query",
-            "level": "info",
-            "message": f"{count} earlier quer{plural}, {duration_ms:.1f} ms",
-        }
-
-
-def _query_crumb(query: Query) -> dict[str, Any]:
-    return {
-        "timestamp": datetime.fromtimestamp(query.started, UTC),
-        "type": "query",
-        "category": "query",
-        "level": "info",
-        "message": query.sql,
-        "data": {"duration_ms": round(query.duration_ms, 3), "database": query.alias},
-    }
 
 
 def with_template_frames(event: Any, hint: Any) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
 from datetime import UTC, datetime
 from time import time
 from typing import Any
@@ -25,11 +24,12 @@ _MINUTE = 60
 
 
 class _Tally:
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, minute: int) -> None:
         self.client = client
-        self.sessions: Counter[tuple[int, str]] = Counter()
+        self.has_sessions = _has_sessions(client.options)
+        self.sessions = dict.fromkeys((EXITED, ERRORED, CRASHED), 0)
         self.unsampled = 0
-        self.minute = int(time() // _MINUTE)
+        self.minute = minute
 
     def send(self) -> None:
         transport = self.client.transport
@@ -39,17 +39,12 @@ class _Tally:
             # Without spans a transaction counts as one.
             for category in ("transaction", "span"):
                 transport.record_lost_event("sample_rate", data_category=category, quantity=self.unsampled)
-        if self.sessions:
+        counted = {outcome: count for outcome, count in self.sessions.items() if count}
+        if counted:
+            started = datetime.fromtimestamp(self.minute * _MINUTE, UTC).isoformat().replace("+00:00", "Z")
             envelope = Envelope()
-            envelope.add_sessions({"aggregates": self._aggregates(), "attrs": self._attributes()})
+            envelope.add_sessions({"aggregates": [{"started": started, **counted}], "attrs": self._attributes()})
             transport.capture_envelope(envelope)
-
-    def _aggregates(self) -> list[dict[str, Any]]:
-        minutes: dict[int, dict[str, Any]] = {}
-        for (minute, outcome), count in self.sessions.items():
-            started = datetime.fromtimestamp(minute * _MINUTE, UTC).isoformat().replace("+00:00", "Z")
-            minutes.setdefault(minute, {"started": started})[outcome] = count
-        return list(minutes.values())
 
     def _attributes(self) -> dict[str, str]:
         return {name: self.client.options[name] for name in ("release", "environment")}
@@ -68,13 +63,13 @@ def _start_over() -> None:
 os.register_at_fork(after_in_child=_start_over)
 
 
-def count(client: Any, outcome: str | None, *, is_unsampled: bool) -> None:
+def count(client: Any, outcome: str, *, is_unsampled: bool) -> None:
     """
     Count one request.
 
     Args:
         client: Sentry's, which sends the numbers.
-        outcome: EXITED, ERRORED or CRASHED; None where it counts for no session.
+        outcome: EXITED, ERRORED or CRASHED.
         is_unsampled: Its transaction was left out by the sample rate.
     """
     global _tally
@@ -82,9 +77,9 @@ def count(client: Any, outcome: str | None, *, is_unsampled: bool) -> None:
     done = None
     with _lock:
         if _tally is None or _tally.minute != minute or _tally.client is not client:
-            done, _tally = _tally, _Tally(client)
-        if outcome is not None and _has_sessions(client.options):
-            _tally.sessions[minute, outcome] += 1
+            done, _tally = _tally, _Tally(client, minute)
+        if _tally.has_sessions:
+            _tally.sessions[outcome] += 1
         _tally.unsampled += is_unsampled
     if done is not None:
         done.send()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -201,6 +203,87 @@ def test_lines_below_error_are_breadcrumbs_with_their_fields(sentry: MemoryTrans
     crumbs = [(crumb["category"], crumb["message"], crumb["level"]) for crumb in event["breadcrumbs"]["values"]]
     assert crumbs == [("shop", "stock_low", "warning"), ("library", "connected", "info")]
     assert event["breadcrumbs"]["values"][0]["data"] == {"item": 3}
+
+
+@pytest.fixture
+def request_under_way(sentry: MemoryTransport, rf: Any) -> Iterator[Any]:
+    from crm_monitoring import lifecycle
+
+    running = lifecycle.begin(rf.get("/ok/"))
+    yield running
+    lifecycle.conclude(running, 200)
+
+
+def messages_of(event: Any) -> list[str]:
+    return [crumb["message"] for crumb in event["breadcrumbs"]["values"]]
+
+
+def test_lines_and_breadcrumbs_of_a_request_stand_in_their_order(
+    request_under_way: Any, sentry: MemoryTransport
+) -> None:
+    get_logger("shop").info("first", item=3)
+    add_breadcrumb("second")
+    get_logger("shop").warning("third")
+    capture_message("now")
+
+    (event,) = sentry.events
+    assert messages_of(event) == ["HTTP Request: GET /ok/", "first", "second", "third"]
+    assert event["breadcrumbs"]["values"][1]["data"] == {"item": 3}
+
+
+def test_lines_after_a_failure_have_not_led_to_it(rf: Any, sentry: MemoryTransport) -> None:
+    from crm_monitoring import lifecycle
+
+    running = lifecycle.begin(rf.get("/ok/"))
+    get_logger("shop").info("before")
+    capture_exception(ValueError("handled"))
+    get_logger("shop").info("after")
+    lifecycle.conclude(running, 200)
+
+    assert messages_of(sentry.events[0]) == ["HTTP Request: GET /ok/", "before"]
+
+
+@pytest.mark.parametrize("limit", [100, 20, 0])
+def test_an_event_has_the_latest_breadcrumbs(monitoring: Any, transport: MemoryTransport, rf: Any, limit: int) -> None:
+    from crm_monitoring import lifecycle
+
+    monitoring(SENTRY_OPTIONS={"transport": transport, "max_breadcrumbs": limit})
+    running = lifecycle.begin(rf.get("/ok/"))
+    for number in range(150):
+        get_logger("shop").info(f"line {number}")
+    capture_message("now")
+    lifecycle.conclude(running, 200)
+
+    assert messages_of(transport.events[0]) == [f"line {number}" for number in range(150 - limit, 150)]
+
+
+def test_a_line_does_not_keep_its_exception_alive(request_under_way: Any, sentry: MemoryTransport) -> None:
+    class Odd(Exception):
+        """One that can be referred to weakly, unlike those of C."""
+
+    error = Odd()
+    get_logger("shop").warning("odd", exc_info=error)
+    alive = weakref.ref(error)
+    request_under_way.shown_error = None
+    del error
+
+    assert alive() is None
+
+
+def test_a_hook_of_the_project_sees_each_line_of_a_request(
+    monitoring: Any, transport: MemoryTransport, wsgi: WSGIClient
+) -> None:
+    seen: list[Any] = []
+
+    def before_breadcrumb(crumb: Any, hint: Any) -> Any:
+        seen.append(crumb["message"])
+        return None if crumb["message"] == "about to fail" else crumb
+
+    monitoring(SENTRY_OPTIONS={"transport": transport, "before_breadcrumb": before_breadcrumb})
+    wsgi.get("/fails/")
+
+    assert seen == ["about to fail"]
+    assert messages_of(transport.events[0]) == ["HTTP Request: GET /fails/"]
 
 
 def test_django_lines_about_the_request_make_no_event(

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "crm_monitoring"
 
 LAYERS = (
-    ("records", "rendering", "faults", "quota", "keys", "patterns"),
+    ("lazy", "records", "rendering", "faults", "quota", "keys", "patterns"),
     ("scrubbing", "release"),
     ("conf",),
     ("privacy",),

@@ -340,7 +340,7 @@ def test_a_broken_sentry_breaks_nothing(
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("sentry")
 
-    owner = "crm_monitoring.sentry.tracing" + ("" if part == "_start_span" else ".OperationSpan")
+    owner = "crm_monitoring.sentry.spans" + ("" if part == "_start_span" else ".OperationSpan")
     monkeypatch.setattr(f"{owner}.{part}", broken)
 
     with PerformanceMonitor("import") as monitor:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -27,12 +26,12 @@ def test_an_endpoint_is_method_and_route() -> None:
 
 @pytest.mark.parametrize(("status", "failed"), [(200, False), (404, False), (499, False), (500, True), (503, True)])
 def test_a_request_failed_when_the_server_did(status: int, failed: bool) -> None:
-    assert replace(REQUEST, status=status).failed is failed
+    assert REQUEST._replace(status=status).failed is failed
 
 
 def test_an_operation_failed_when_an_exception_ended_it() -> None:
     assert not OPERATION.failed
-    assert replace(OPERATION, error="ValueError").failed
+    assert OPERATION._replace(error="ValueError").failed
 
 
 @pytest.mark.parametrize("record", [REQUEST, OPERATION])
@@ -43,5 +42,5 @@ def test_the_moment_it_began_is_aware_utc(record: RequestRecord | OperationRecor
 
 @pytest.mark.parametrize("record", [REQUEST, OPERATION])
 def test_a_hook_cannot_change_what_the_next_one_gets(record: RequestRecord | OperationRecord) -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         record.duration_ms = 0  # type: ignore[misc]

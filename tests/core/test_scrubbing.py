@@ -481,7 +481,7 @@ def test_an_ordinary_url_is_the_same_object(url: str) -> None:
 def test_random_tokens_are_told_from_words() -> None:
     tokens = [secrets.token_urlsafe(24) for _ in range(500)]
 
-    assert sum(scrubber.url(f"/{token}/") != "/[Filtered]/" for token in tokens) <= 5
+    assert sum(scrubber.url(f"/{token}/") != "/[Filtered]/" for token in tokens) <= 10
 
 
 @pytest.mark.parametrize(
@@ -614,12 +614,10 @@ def test_time_grows_with_the_text_and_no_faster(unit: str, head: str) -> None:
     function = Scrubber(max_text=10**9).text
     short, long = (head + unit * (size // len(unit)) for size in (10_000, 80_000))
 
-    ratio = min(_seconds(long, function) for _ in range(2)) / max(
-        min(_seconds(short, function) for _ in range(3)), 1e-3
-    )
+    reference = max(min(_seconds(short, function) for _ in range(3)), 1e-3)
 
     # Eight times the text: a linear pattern takes eight times as long, a quadratic one sixty-four times.
-    assert ratio < 27
+    assert any(_seconds(long, function) / reference < 27 for _ in range(2))
 
 
 @pytest.mark.parametrize("unit", ["a_", "aB", "é", "password", "s"])

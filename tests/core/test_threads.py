@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 
 from crm_monitoring import add_breadcrumb, set_tag
 from crm_monitoring.sentry.threads import PlainThreadsIntegration
@@ -89,3 +89,22 @@ def test_calls_of_asgiref_fork_no_scope(threads: MemoryTransport, monkeypatch: p
 
     in_a_pool()
     assert forks
+
+
+def test_the_threads_of_an_async_request_fork_no_scope(
+    threads: MemoryTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forks: list[Any] = []
+    fork = sentry_sdk.Scope.fork
+
+    async def request() -> None:
+        # As Django's ASGI handler does: the pool of a request is joined in a thread of its own.
+        async with ThreadSensitiveContext():
+            await sync_to_async(int)()
+
+    monkeypatch.setattr(sentry_sdk.Scope, "fork", lambda self: forks.append(self) or fork(self))
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(request())
+    loop.close()
+
+    assert forks == []

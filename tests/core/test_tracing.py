@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import sentry_sdk
@@ -84,7 +86,7 @@ def test_a_middleware_that_changes_the_urls_does_not_change_the_rule(settings: A
     wsgi.get("/tenant/7/")
     wsgi.get("/ok/")
 
-    assert [request["name"] for request in lifecycle()] == ["GET tenant/{pk}/", "GET (unrouted)"]
+    assert {request["name"] for request in lifecycle()} == {"GET tenant/{pk}/", "GET (unrouted)"}
 
 
 def test_a_thousand_made_up_paths_have_one_name(wsgi: WSGIClient, sentry: MemoryTransport) -> None:
@@ -107,7 +109,6 @@ def test_the_view_may_name_its_transaction(settings: Any, lifecycle: Any, rf: An
 
     running = requests.begin(rf.get("/ok/"))
     set_transaction_context("nightly import", operation="import")
-    requests.enter_view(running, None)
     requests.conclude(running, 200)
 
     (request,) = lifecycle()
@@ -132,11 +133,12 @@ def test_where_the_sdk_watches_requests_its_trace_is_borrowed(
     sentry: MemoryTransport, rf: Any, monkeypatch: pytest.MonkeyPatch, unmonitored: bool
 ) -> None:
     from crm_monitoring.sentry import tracing
+    from crm_monitoring.sentry.mode import mode
 
-    monkeypatch.setattr(tracing, "sdk_watches_requests", lambda: True)
-    trace = tracing.trace_request(rf.get("/"), "abc", "GET", unmonitored=unmonitored)
-    trace.name("GET /")
-    trace.close(200, "exited")
+    monkeypatch.setattr(tracing, "mode", lambda: mode()._replace(watches_requests=True))
+    request = rf.get("/")
+    trace = tracing.trace_request(request, "abc", "GET", unmonitored=unmonitored)
+    trace.close(request, 200, "exited")
     sentry_sdk.capture_message("now")
 
     assert sentry.transactions == []
@@ -226,6 +228,69 @@ def test_our_decision_travels_with_outgoing_calls(lifecycle: Any, rf: Any, rate:
     assert headers["sentry-trace"].split("-")[0] == running.trace_id
     assert headers["sentry-trace"].split("-")[2] == flag
     assert f"sentry-sampled={'true' if rate else 'false'}" in headers["baggage"]
+
+
+@pytest.fixture
+def unsampled(monitoring: Any, transport: MemoryTransport, rf: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A running request that the draw leaves out."""
+    from crm_monitoring import lifecycle as requests
+
+    monkeypatch.setattr("crm_monitoring.sentry.tracing.random", lambda: 0.5)
+    monitoring(TRACES_SAMPLE_RATE=0.25, SENTRY_OPTIONS={"transport": transport})
+    running = requests.begin(rf.get("/ok/"))
+    yield running
+    requests.conclude(running, 200)
+    assert transport.transactions == []
+
+
+def current_transaction() -> Any:
+    return sentry_sdk.get_current_scope().span
+
+
+def baggage() -> dict[str, str]:
+    headers = dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
+    return dict(item.removeprefix("sentry-").split("=") for item in headers["baggage"].split(","))
+
+
+def test_an_unsampled_request_says_so_to_whom_it_calls(unsampled: Any) -> None:
+    said = baggage()
+
+    assert said["trace_id"] == unsampled.trace_id
+    assert (said["sampled"], said["sample_rate"], said["sample_rand"]) == ("false", "0.25", "0.500000")
+    assert current_transaction().to_traceparent() == f"{unsampled.trace_id}-{unsampled.trace.span_id}-0"
+
+
+def test_an_unsampled_request_is_called_by_its_route(unsampled: Any) -> None:
+    from django.urls import resolve
+
+    unsampled.request.resolver_match = resolve("/ok/")
+
+    assert unquote(baggage()["transaction"]) == "GET ok/"
+
+
+def test_an_unsampled_request_can_be_renamed(unsampled: Any) -> None:
+    set_transaction_context("nightly import", operation="import")
+
+    assert unquote(baggage()["transaction"]) == "nightly import"
+    assert current_transaction().op == "import"
+
+
+def test_an_unsampled_request_is_a_transaction_like_any_other(unsampled: Any) -> None:
+    transaction = current_transaction()
+    transaction.set_tag("step", "fetch")
+    with sentry_sdk.start_span(op="step") as span:
+        assert span.containing_transaction is transaction
+
+    assert "GET" in repr(transaction)
+    assert transaction.to_json()["tags"] == {"step": "fetch"}
+    assert not hasattr(transaction, "nothing")
+
+
+def test_an_event_of_an_unsampled_request_names_its_trace(unsampled: Any, transport: MemoryTransport) -> None:
+    sentry_sdk.capture_message("now")
+
+    trace = transport.events[0]["contexts"]["trace"]
+    assert (trace["trace_id"], trace["span_id"]) == (unsampled.trace_id, unsampled.trace.span_id)
 
 
 def test_events_lines_and_the_transaction_share_one_trace(

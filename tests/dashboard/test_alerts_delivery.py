@@ -18,7 +18,7 @@ from django.db import OperationalError, connections
 
 from crm_monitoring import check_monitoring_health, faults
 from crm_monitoring.dashboard import collector, flushing
-from crm_monitoring.dashboard.alerts import channels, delivery, running
+from crm_monitoring.dashboard.alerts import channels, delivery, problems, running
 from crm_monitoring.dashboard.models import Delivery, Issue, Lease
 from crm_monitoring.dashboard.store import alerts, issues, leases
 from tests.conftest import MemoryTransport
@@ -26,7 +26,8 @@ from tests.dashboard.databases import ALIAS
 from tests.dashboard.happenings import happen, measure
 from tests.dashboard.measured import Clock
 from tests.dashboard.receivers import HANG, Hook, a_hook
-from tests.e2e.processes import ROOT, environment
+from tests.e2e.processes import READY, ROOT, environment, go_together
+from tests.e2e.waiting import wait_for
 
 SECRET = "the-secret-of-the-webhook"
 
@@ -114,8 +115,8 @@ def test_of_eight_processes_at_once_one_sends(each_database: str, configure: Any
     happen()
     measure("error", count=11, name="a")
 
-    moment = str(time.time() + 4)
-    racing = [process(RACE, moment, hooks=[hook]) for _ in range(8)]
+    racing = [process(RACE, hooks=[hook]) for _ in range(8)]
+    go_together(racing)
     said = [one.communicate(timeout=60) for one in racing]
 
     assert [err for _, err in said if b"Traceback" in err] == []
@@ -123,15 +124,16 @@ def test_of_eight_processes_at_once_one_sends(each_database: str, configure: Any
     assert unsent() == []
 
 
-def process(code: str, *arguments: str, hooks: list[Hook]) -> subprocess.Popen[bytes]:
+def process(code: str, *, hooks: list[Hook]) -> subprocess.Popen[bytes]:
     settings = connections.settings[ALIAS]
     database = {name: settings[name] for name in ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "NAME")}
     keys = json.dumps({"ALERT_CHANNELS": setting(*hooks), "LOG_LEVEL": "CRITICAL"})
     variables = environment(DJANGO_SETTINGS_MODULE="tests.e2e.counted", E2E_DATABASE=json.dumps(database), KEYS=keys)
     return subprocess.Popen(
-        [sys.executable, "-c", BEGIN + code, *arguments],
+        [sys.executable, "-c", BEGIN + code],
         cwd=ROOT,
         env=variables,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -152,8 +154,8 @@ from crm_monitoring.dashboard.alerts import delivery, running
 from crm_monitoring.dashboard.store import alerts
 connection.ensure_connection()
 """
-RACE = """
-time.sleep(max(0, float(sys.argv[1]) - time.time()))
+RACE = f"""
+{READY}
 for _ in range(5):
     try:
         running.evaluate(time.time())
@@ -172,8 +174,7 @@ def test_a_message_of_a_process_that_was_killed_while_it_sent_is_sent_by_another
     happen()
     running.evaluate(clock.now)
     killed = process("delivery.deliver()", hooks=[hook])
-    while hook.statuses:
-        time.sleep(0.05)
+    wait_for(lambda: not hook.statuses, "message on its way")
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
 
@@ -475,12 +476,12 @@ def test_a_database_that_is_gone_ends_the_round_quietly(configure: Any, hook: Ho
 
     running.after_flush()
     wait_for_thread()
-    problems = running.problems()
+    found = problems()
 
     with connections[a_sqlite].cursor() as cursor:
         cursor.execute("ALTER TABLE gone RENAME TO crm_monitoring_dashboard_lease")
         cursor.execute("ALTER TABLE gone_too RENAME TO crm_monitoring_dashboard_delivery")
-    assert (problems, faults.sentences()) == ([], [])
+    assert (found, faults.sentences()) == ([], [])
 
 
 def test_an_interpreter_that_ends_starts_no_thread(
@@ -500,11 +501,11 @@ def test_an_interpreter_that_ends_starts_no_thread(
 
 def test_a_rule_or_channel_that_cannot_be_used_is_a_problem(monitoring: Any, a_sqlite: str) -> None:
     monitoring()
-    assert running.problems() == []
+    assert problems() == []
 
     monitoring(DASHBOARD_DATABASE=a_sqlite, ALERTS={"slwo": {}, "slw": {}})
 
-    assert running.problems() == ["crm_monitoring.E015: ALERTS cannot be used as it is set."]
+    assert problems() == ["crm_monitoring.E015: ALERTS cannot be used as it is set."]
 
 
 def test_channels_of_all_kinds_have_a_deadline() -> None:

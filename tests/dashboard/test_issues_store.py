@@ -185,15 +185,6 @@ def test_an_occurrence_that_cannot_be_recorded_whole_leaves_no_trace() -> None:
     assert kept(Sighting).get().count == 2
 
 
-def test_moments_fit_both_of_djangos_ways_with_time_zones(settings: Any) -> None:
-    moments = []
-    for settings.USE_TZ in (True, False):
-        moments.append(issues.moment_of(START))
-
-    assert [timezone.is_aware(moment) for moment in moments] == [True, False]
-    assert [moment.timestamp() for moment in moments] == [START, START]
-
-
 # -- many at once ---------------------------------------------------------------------------------------------------------
 
 

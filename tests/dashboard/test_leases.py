@@ -15,7 +15,7 @@ from crm_monitoring.dashboard.models import Lease
 from crm_monitoring.dashboard.store import leases
 from tests.dashboard.databases import ALIAS
 from tests.dashboard.measured import Clock
-from tests.e2e.processes import ROOT, environment
+from tests.e2e.processes import READY, ROOT, environment, go_together
 
 
 def test_who_comes_second_does_not_get_it(each_database: str) -> None:
@@ -74,18 +74,20 @@ def test_of_many_processes_at_once_one_gets_it(each_database: str) -> None:
     database = {name: settings[name] for name in ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "NAME")}
     variables = environment(DJANGO_SETTINGS_MODULE="tests.e2e.counted", E2E_DATABASE=json.dumps(database))
 
-    moment = str(time.time() + 3)
     racing = [
-        subprocess.Popen([sys.executable, "-c", RACE, moment], cwd=ROOT, env=variables, stdout=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", RACE], cwd=ROOT, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         for _ in range(4)
     ]
+    go_together(racing)
     answers = sorted(process.communicate(timeout=30)[0].decode().strip() for process in racing)
 
     assert answers == ["False", "False", "False", "True"]
 
 
-RACE = """
-import sys, time
+RACE = f"""
+import sys
 if "mysql" in __import__("os").environ["E2E_DATABASE"]:
     import pymysql
     pymysql.version_info = (2, 2, 7, "final", 0)
@@ -95,6 +97,6 @@ django.setup()
 from django.db import connection
 from crm_monitoring.dashboard.store import leases
 connection.ensure_connection()
-time.sleep(max(0, float(sys.argv[1]) - time.time()))
+{READY}
 print(leases.take("chore", 60))
 """

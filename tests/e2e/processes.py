@@ -36,6 +36,19 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **variables}
 
 
+READY = 'print("ready", flush=True); sys.stdin.readline()'
+"""In the code of a process of those that `go_together`: it waits here for the others."""
+
+
+def go_together(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Let these processes go on once all of them are ready."""
+    assert [one.stdout.readline() for one in processes if one.stdout] == [b"ready\n"] * len(processes)
+    for one in processes:
+        assert one.stdin
+        one.stdin.write(b"\n")
+        one.stdin.flush()
+
+
 class Process:
     """
     A process of Python with arguments, whose output is kept line by line.

@@ -26,7 +26,7 @@ from email.utils import parseaddr
 from http.client import HTTPException
 from importlib.util import find_spec
 from time import time
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -41,10 +41,12 @@ from django.utils.translation import gettext as _
 
 from crm_monitoring import conf
 from crm_monitoring.conf import Problem
-from crm_monitoring.dashboard.alerts.messages import Message, as_text, facts
+from crm_monitoring.dashboard.alerts import BAD_CHANNEL
 from crm_monitoring.dashboard.models import RULE_LENGTH
 
-BAD_CHANNEL = "crm_monitoring.E016"
+if TYPE_CHECKING:
+    from crm_monitoring.dashboard.alerts.messages import Message
+
 TIMEOUT_SECONDS = 10.0
 
 _HEADER_LENGTH = 150
@@ -131,6 +133,9 @@ class Email(Channel):
 
     def send(self, message: Message, delivery: str) -> None:
         """Send one e-mail to all, text and HTML; those of one rule and subject make a thread."""
+        # Imported here and below, for `manage.py check` parses channels and makes no message.
+        from crm_monitoring.dashboard.alerts.messages import as_text, facts
+
         mail = EmailMultiAlternatives(
             subject=_subject(message),
             body=f"{as_text(message)}\n\n-- \n{self._leaving()}\n",
@@ -230,6 +235,8 @@ def slack_blocks(message: Message) -> list[dict[str, Any]]:
         PlainTextObject,
         SectionBlock,
     )
+
+    from crm_monitoring.dashboard.alerts.messages import facts
 
     fields = [f"*{_escaped(name)}*\n{_escaped(value)}" for name, value in facts(message)[:_FIELDS]]
     with translation.override(settings.LANGUAGE_CODE):

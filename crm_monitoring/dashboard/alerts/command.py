@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from time import sleep, time
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.connection import ConnectionDoesNotExist
 
 from crm_monitoring import conf
@@ -64,7 +65,7 @@ class Alerts(Subcommand):
         if name not in known:
             raise CommandError(f"There is no usable channel {name!r}. There are: {', '.join(known) or 'none'}.")
         try:
-            delivery.try_now(known[name], messages.sample(timezone.now()))
+            delivery.try_now(known[name], messages.sample(datetime.now(UTC)))
         except NotSent as error:
             raise CommandError(f"The channel {name!r} did not take it: {error.reason}.") from None
         self.stdout.write(self.style.SUCCESS(f"The channel {name!r} took it."))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 import orjson
 from django.conf import settings
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.translation import gettext as _
 
 from crm_monitoring import conf
@@ -150,8 +150,7 @@ def _scrubbed(message: Message) -> Message:
 
 
 def _utc(moment: datetime) -> str:
-    aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
-    return aware.astimezone(timezone.get_fixed_timezone(0)).isoformat(timespec="seconds")
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _status(change: Change) -> str:

@@ -13,16 +13,14 @@ A rule that is named as a kind is of that kind. Those of `DEFAULTS` are there wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from crm_monitoring import conf
 from crm_monitoring.conf import Problem
+from crm_monitoring.dashboard.alerts import BAD_RULE
 from crm_monitoring.dashboard.models import RULE_LENGTH
-
-BAD_RULE = "crm_monitoring.E015"
 
 MINUTE = 60
 HOUR = 3_600
@@ -44,8 +42,7 @@ class Kind(Enum):
     BUSY_ISSUE = "busy_issue"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(NamedTuple):
     """
     When somebody is told of what.
 
@@ -72,8 +69,7 @@ class Rule:
     minimum: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Spec:
+class _Spec(NamedTuple):
     """What the rules of a kind may say, and what they are where they do not: the options beside those of every rule."""
 
     options: tuple[str, ...]

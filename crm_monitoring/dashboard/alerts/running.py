@@ -18,7 +18,6 @@ from time import monotonic, sleep, time
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from crm_monitoring import conf
 from crm_monitoring.dashboard import flushing
 from crm_monitoring.dashboard.alerts import channels, delivery, evaluation, messages, rules
 from crm_monitoring.dashboard.alerts.delivery import Outcome
@@ -46,8 +45,6 @@ class Round:
 
 def problems() -> list[str]:
     """Return a sentence for each rule or channel that cannot be used, and for each channel that takes no messages."""
-    if not conf.get().ALERT_CHANNELS and not conf.get().ALERTS:
-        return []
     unusable = (*rules.problems(), *channels.problems())
     found = sorted({f"{problem.id}: {problem.key} cannot be used as it is set." for problem in unusable})
     try:
@@ -160,8 +157,8 @@ _running = _Running()
 
 
 def after_flush() -> None:
-    """Look at the rules soon, in a thread; not in the tests of a host. A listener of `flushing`."""
-    if conf.get().ALERT_CHANNELS and not flushing.is_in_tests():
+    """Look at the rules soon, in a thread; not in the tests of a host."""
+    if not flushing.is_in_tests():
         with _running.lock:
             if _running.thread is not None and _running.thread.is_alive():
                 _running.again = True

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -61,8 +60,7 @@ LEVELS = (Level(60, COMPACTED_AFTER_S), Level(900, 2 * 3_600), Level(3_600, 2 * 
 VISIT_LEVELS = (Level(3_600, 2 * _DAY_S), Level(_DAY_S, 7 * _DAY_S))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneResult:
+class PruneResult(NamedTuple):
     """
     What `prune` has done.
 
@@ -103,6 +101,11 @@ class _Chore(NamedTuple):
 
 
 _due = monotonic() + _LOOKS_EVERY_S
+
+
+def keeps_minutes(moment: float) -> bool:
+    """Whether rows of that moment are still those of single minutes."""
+    return moment >= LEVELS[1].until(time())
 
 
 def is_due() -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db.models import Q, QuerySet
 
 from crm_monitoring.dashboard.models import MetricRow
-from crm_monitoring.dashboard.store import database, digests
-from crm_monitoring.dashboard.store.digests import FINEST, LEVELS, Span, cover, floor_to
+from crm_monitoring.dashboard.store import compaction, database, digests
+from crm_monitoring.dashboard.store.digests import FINEST, LEVELS, Slots, Span, ceil_to, cover, floor_to
 from crm_monitoring.dashboard.store.sums import COUNTERS, Names, Points, Tally, Totals
 
 
@@ -35,7 +35,7 @@ class Gathered:
 
 
 def gather(span: Span, step: int, environment: str = "") -> Gathered:
-    """Add up what is in `span`, of all environments where `environment` is empty. Takes seven queries at most."""
+    """Add up what is in `span`, of all environments where `environment` is empty. Takes eight queries at most."""
     before = Span(2 * span.start - span.end, span.start)
     earlier, now = digests.part_of(before), digests.part_of(span, is_checked=True)
     gathered = Gathered(span, step)
@@ -43,7 +43,11 @@ def gather(span: Span, step: int, environment: str = "") -> Gathered:
     _add_totals(gathered, earlier.span, now.span, environment)
     for names in digests.of(cover(now.span), environment).values_list("names", flat=True):
         gathered.names.add(Names.from_bytes(bytes(names)))
-    _add_rows(gathered, _rows([*_around(before, earlier.span), *_around(span, now.span)]), environment)
+    edges = _around(before, earlier.span)
+    if _are_told_by_the_minute(edges, earlier.span, now.span):
+        _add_minutes(gathered.before, edges, environment)
+        edges = []
+    _add_rows(gathered, _rows([*edges, *_around(span, now.span)]), environment)
     return gathered
 
 
@@ -56,6 +60,21 @@ def _add_totals(gathered: Gathered, earlier: Span, now: Span, environment: str) 
         else:
             for minute, point in Points.from_bytes(bytes(minutes)).items():
                 gathered.totals_at(minute).add(point)
+
+
+def _are_told_by_the_minute(edges: Iterable[Span], earlier: Span, now: Span) -> bool:
+    """Whether digests tell what the rows of `edges` do: there are some before and after, and compaction has made no row wider yet."""
+    has_digests = earlier.start < earlier.end and now.start < now.end
+    return has_digests and all(compaction.keeps_minutes(floor_to(edge.start, FINEST)) for edge in edges)
+
+
+def _add_minutes(totals: Totals, spans: Sequence[Span], environment: str) -> None:
+    """Add up minutes of the narrowest digests: tens in place of the thousands of rows that a minute of a busy site may have."""
+    slots = [Slots(FINEST, Span(floor_to(span.start, FINEST), ceil_to(span.end, FINEST))) for span in spans]
+    for minutes in digests.of(slots, environment).values_list("minutes", flat=True):
+        for minute, point in Points.from_bytes(bytes(minutes)).items():
+            if any(span.start <= minute < span.end for span in spans):
+                totals.add(point)
 
 
 def _around(span: Span, part: Span) -> list[Span]:

@@ -12,18 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
-from django.conf import settings
 from django.core.paginator import Paginator
 from django.db.models import Case, Count, Exists, F, Model, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least
 from django.db.transaction import set_rollback
-from django.utils import timezone
 
 from crm_monitoring import conf
 from crm_monitoring.dashboard import store
+from crm_monitoring.dashboard.fields import MomentField
 from crm_monitoring.dashboard.grouping import Group, one_line
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Kept, Sighting, SlowTransaction
 from crm_monitoring.dashboard.store import database
@@ -39,7 +38,7 @@ Row = TypeVar("Row", bound=Model)
 # -- what is written ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class About:
     """
     What an event and a slow transaction have in common, as their tables take it.
@@ -57,7 +56,7 @@ class About:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Occurrence(About):
     """
     One event.
@@ -72,15 +71,14 @@ class Occurrence(About):
     user: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Slow(About):
     """One transaction that took longer than SLOW_REQUEST_MS."""
 
     duration_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """
     What an occurrence was to its issue.
 
@@ -148,7 +146,13 @@ def _counted(occurrence: Occurrence, moment: datetime, using: str) -> Issue:
 
 
 def _seen(moment: datetime) -> dict[str, Any]:
-    return {"first_seen": Least(F("first_seen"), moment), "last_seen": Greatest(F("last_seen"), moment)}
+    then = _value(moment)
+    return {"first_seen": Least(F("first_seen"), then), "last_seen": Greatest(F("last_seen"), then)}
+
+
+def _value(moment: datetime) -> Value:
+    # In an expression Django would take it for a DateTimeField, which without USE_TZ takes no aware moment.
+    return Value(moment, MomentField())
 
 
 def _reopen(issue: Issue, moment: datetime, using: str) -> bool:
@@ -174,7 +178,7 @@ def _sight(issue: Issue, occurrence: Occurrence, moment: datetime, using: str) -
 
 def _meet(issue: Issue, user: str, moment: datetime, using: str) -> None:
     known = AffectedUser.objects.using(using).filter(issue=issue, user=user)
-    if not known.update(last_seen=Greatest(F("last_seen"), moment)):
+    if not known.update(last_seen=Greatest(F("last_seen"), _value(moment))):
         AffectedUser.objects.using(using).bulk_create([AffectedUser(issue_id=issue.pk, user=user, last_seen=moment)])
 
 
@@ -219,9 +223,8 @@ def record_slow(slow: Slow) -> None:
 
 
 def moment_of(seconds: float) -> datetime:
-    """Return a moment given in Unix seconds as Django's fields take it: aware with USE_TZ, else naive and local."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment if settings.USE_TZ else timezone.make_naive(moment)
+    """Return the moment given in Unix seconds."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 # -- what is read ---------------------------------------------------------------------------------------------------------
@@ -236,8 +239,7 @@ class Sort(Enum):
     USERS = "user_count"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssueFilters:
+class IssueFilters(NamedTuple):
     """
     Which issues to find; what is empty excludes nothing.
 
@@ -254,8 +256,7 @@ class IssueFilters:
     endpoint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionFilters:
+class TransactionFilters(NamedTuple):
     """Which slow transactions to find; what is empty excludes nothing."""
 
     environment: str = ""
@@ -263,8 +264,7 @@ class TransactionFilters:
     endpoint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
+class Page(NamedTuple, Generic[Row]):
     """
     One page of a list.
 
@@ -279,8 +279,7 @@ class Page(Generic[Row]):
     total: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssueView:
+class IssueView(NamedTuple):
     """
     One issue and whom it met where.
 
@@ -296,8 +295,7 @@ class IssueView:
     kept: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventView:
+class EventView(NamedTuple):
     """
     One event of an issue.
 
@@ -313,16 +311,14 @@ class EventView:
     next: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionView:
+class TransactionView(NamedTuple):
     """One slow transaction; `body` is as it would have been sent to Sentry, with its spans."""
 
     transaction: SlowTransaction
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
+class Choices(NamedTuple):
     """What the filters offer, in alphabetical order; of releases and endpoints at most 500."""
 
     levels: Sequence[str]
@@ -409,7 +405,7 @@ def body_of(kept: Kept) -> Mapping[str, Any]:
 def set_status(pks: Iterable[int], status: Issue.Status) -> int:
     """Resolve, ignore or reopen issues. Returns how many had another status before."""
     changed = Issue.objects.using(database()).filter(pk__in=list(pks)).exclude(status=status)
-    resolved_at = timezone.now() if status == Issue.Status.RESOLVED else None
+    resolved_at = datetime.now(UTC) if status == Issue.Status.RESOLVED else None
     return changed.update(status=status, resolved_at=resolved_at, regressed_at=None)
 
 

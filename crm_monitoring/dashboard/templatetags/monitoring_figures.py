@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from django import template
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,26 +22,27 @@ register.filter("percent", formatting.percent)
 register.filter("score", formatting.score)
 
 
-@register.filter(expects_localtime=True)
+# Django's `expects_localtime` would convert with USE_TZ only.
+@register.filter
 def moment(value: datetime) -> SafeString:
     """Return a `time` element with date and time in the current time zone."""
-    return _time(value, date_format(value, "SHORT_DATETIME_FORMAT"))
+    return _time(value, date_format(timezone.localtime(value), "SHORT_DATETIME_FORMAT"))
 
 
-@register.filter(expects_localtime=True)
+@register.filter
 def clock(value: datetime) -> SafeString:
     """Return a `time` element with hours, minutes and seconds in the current time zone."""
-    return _time(value, date_format(value, "H:i:s"))
+    return _time(value, date_format(timezone.localtime(value), "H:i:s"))
 
 
 @register.filter
 def age(value: datetime) -> SafeString:
     """Return a `time` element that says how long ago it was."""
-    if datetime.now(value.tzinfo) - value < timedelta(minutes=1):
+    if datetime.now(UTC) - value < timedelta(minutes=1):
         return _time(value, gettext("just now"))
     return _time(value, gettext("%(time)s ago") % {"time": timesince(value, depth=1)})
 
 
 def _time(value: datetime, text: str) -> SafeString:
-    moment = value.astimezone(UTC) if value.tzinfo else value
-    return format_html('<time datetime="{}">{}</time>', moment.isoformat(timespec="seconds"), text)
+    moment = value.astimezone(UTC).isoformat(timespec="seconds")
+    return format_html('<time datetime="{}">{}</time>', moment, text)

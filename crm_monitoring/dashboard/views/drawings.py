@@ -139,7 +139,7 @@ class _Easel:
 
 
 def _is_within(plane: charts.Plane, deploy: Deploy) -> bool:
-    return plane.since <= deploy.moment.timestamp() <= plane.until
+    return bool(plane.since <= deploy.moment.timestamp() <= plane.until)
 
 
 def _deploy(plane: charts.Plane, deploy: Deploy) -> Mark:

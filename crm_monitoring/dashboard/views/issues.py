@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -15,7 +15,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadReque
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext, gettext_lazy, ngettext
@@ -85,7 +84,7 @@ class IssueRow:
 
     @property
     def is_new(self) -> bool:
-        return not self.is_regressed and timezone.now() - self.issue.first_seen < _NEW
+        return not self.is_regressed and datetime.now(UTC) - self.issue.first_seen < _NEW
 
 
 class TransactionRow(NamedTuple):
