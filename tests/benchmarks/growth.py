@@ -8,13 +8,15 @@ from functools import partial
 from tests.benchmarks import instructions
 from tests.benchmarks.cases import GROWTH
 from tests.benchmarks.figures import Figure, Key
-from tests.benchmarks.plans import MAIN, Job, Plan, rates_of
+from tests.benchmarks.plans import Job, Plan, rates_of
 from tests.benchmarks.processes import Setup
+
+WHO = ("bare", "ours", "glue")
 
 
 def jobs(plan: Plan) -> list[Job]:
     """Return what counts requests of growing size."""
-    return [Job(f"growth {setup}", partial(_of, plan, setup)) for setup in plan.setups(plan.counted_rates, only=MAIN)]
+    return [Job(f"growth {setup}", partial(_of, plan, setup)) for setup in plan.setups(plan.counted_rates, only=WHO)]
 
 
 def _of(plan: Plan, setup: Setup) -> Iterator[Figure]:

@@ -34,8 +34,8 @@ class Plan:
     interfaces: tuple[str, ...] = INTERFACES
     rates: tuple[float, ...] = RATES
     sections: tuple[str, ...] = SECTIONS
-    rounds: int = 5
-    starts: int = 6
+    rounds: int = 4
+    starts: int = 5
     memory_requests: tuple[int, ...] = (10_000, 100_000)
 
     def setups(self, rates: Iterable[float] = (), *, only: Iterable[str] = tuple(STACKS)) -> list[Setup]:

@@ -7,6 +7,7 @@ What the stack itself writes to standard output goes to /dev/null, in verify mod
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import json
 import os
@@ -45,7 +46,8 @@ def set_up(stack: ModuleType) -> str:
     if hasattr(stack, "instrument"):
         stack.instrument()
     django.setup()
-    return _fill_database()
+    # What commands leave in the context no server has.
+    return contextvars.copy_context().run(_fill_database)
 
 
 def _fill_database() -> str:
