@@ -1,5 +1,5 @@
 """
-The CRM_MONITORING setting: one frozen dataclass gives each key its type, default, meaning and check.
+The CRM_MONITORING setting: one class gives each key its type, default, meaning and check.
 
 An explicit key wins over the environment variable, which wins over the default. A value that cannot be used is a
 `Problem`: an error of `manage.py check`, and at run time the key falls back to what is off or harmless.
@@ -11,10 +11,9 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -311,24 +310,30 @@ def _token(value: Any) -> str:
 # -- the keys -------------------------------------------------------------------------------------------------------------
 
 
-def key(default: Any, parse: Callable[[Any], Any], meaning: str, *, env: str = "", unusable: Any = _NO_FALLBACK) -> Any:
+class Key(NamedTuple):
     """
-    Declare a key of the setting.
+    A key of the setting.
 
-    Args:
+    Attributes:
         parse: Returns the value in its final type, or raises `Unusable`.
         meaning: One line for the table of settings.
         env: The environment variable that counts where the setting does not give the key.
         unusable: What the key becomes when its value cannot be used, where the default is not the feature turned off.
     """
-    metadata = {"parse": parse, "meaning": meaning, "env": env, "unusable": unusable}
-    if isinstance(default, dict):
-        return field(default_factory=default.copy, metadata=metadata)
-    return field(default=default, metadata=metadata)
+
+    default: Any
+    parse: Callable[[Any], Any]
+    meaning: str
+    env: str
+    unusable: Any
 
 
-# No `repr`, for secrets are among the keys. The __init__ that `dataclass` would write takes longer than all else here.
-@dataclass(frozen=True, init=False, repr=False)
+def key(default: Any, parse: Callable[[Any], Any], meaning: str, *, env: str = "", unusable: Any = _NO_FALLBACK) -> Any:
+    """Declare a key of the setting: see `Key`."""
+    return Key(default, parse, meaning, env, unusable)
+
+
+# A dataclass of so many fields would take longer to make than all else here to import.
 class Config:
     """The effective CRM_MONITORING setting, every key present and usable. A key that is None counts as left out."""
 
@@ -472,7 +477,13 @@ class Config:
     SENTRY_PROJECT: str = key("", _text, "Sentry's project, for `monitoring deploy`.", env="SENTRY_PROJECT")
 
     def __init__(self, **values: Any) -> None:
-        vars(self).update({spec.name: _default(spec) for spec in fields(self)} | values)
+        vars(self).update({name: _default(spec) for name, spec in KEYS.items()} | values)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name} cannot be changed here: write it in CRM_MONITORING.")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and vars(self) == vars(other)
 
     def traces_sample_rate(self) -> float:
         """Return the share of requests traced in this environment, from 0 to 1."""
@@ -481,8 +492,12 @@ class Config:
         return self.TRACES_SAMPLE_RATE
 
 
-def _default(spec: Field[Any]) -> Any:
-    return spec.default if spec.default_factory is MISSING else spec.default_factory()
+KEYS = {name: spec for name, spec in vars(Config).items() if isinstance(spec, Key)}
+"""Every key of the setting by its name."""
+
+
+def _default(spec: Key) -> Any:
+    return spec.default.copy() if isinstance(spec.default, dict) else spec.default
 
 
 class Loaded(NamedTuple):
@@ -502,16 +517,16 @@ def load() -> Loaded:
     """Read CRM_MONITORING and the environment."""
     given, problems = _given()
     values: dict[str, Any] = {}
-    for spec in fields(Config):
-        source, raw = _raw(spec.name, spec.metadata["env"], given)
+    for name, spec in KEYS.items():
+        source, raw = _raw(name, spec.env, given)
         if raw is None:
             continue
         try:
-            values[spec.name] = spec.metadata["parse"](raw)
+            values[name] = spec.parse(raw)
         except Unusable as error:
-            problems.append(Problem(error.id, f"{source} {error.complaint}.", error.hint, key=spec.name))
-            if spec.metadata["unusable"] is not _NO_FALLBACK:
-                values[spec.name] = spec.metadata["unusable"]
+            problems.append(Problem(error.id, f"{source} {error.complaint}.", error.hint, key=name))
+            if spec.unusable is not _NO_FALLBACK:
+                values[name] = spec.unusable
     values.setdefault("ENVIRONMENT", "development" if settings.DEBUG else "production")
     return Loaded(Config(**values), tuple(problems))
 
@@ -523,8 +538,7 @@ def _given() -> tuple[Mapping[Any, Any], list[Problem]]:
     if not isinstance(given, Mapping):
         message = f"CRM_MONITORING {_shown(given)}; it must be a dict."
         return {}, [Problem(WRONG_TYPE, message, "Write CRM_MONITORING = {}.")]
-    known = [spec.name for spec in fields(Config)]
-    return given, [_unknown(str(name), known) for name in given if name not in known]
+    return given, [_unknown(str(name), list(KEYS)) for name in given if name not in KEYS]
 
 
 def _raw(name: str, env: str, given: Mapping[Any, Any]) -> tuple[str, Any]:

@@ -40,8 +40,8 @@ def renderer() -> Renderer:
 
 
 class _DefaultLimits:
-    LOG_MAX_STRING = conf.Config.LOG_MAX_STRING
-    LOG_MAX_LINE = conf.Config.LOG_MAX_LINE
+    LOG_MAX_STRING = conf.KEYS["LOG_MAX_STRING"].default
+    LOG_MAX_LINE = conf.KEYS["LOG_MAX_LINE"].default
 
 
 def log_format() -> str:

@@ -1,29 +1,26 @@
-"""What the README says of the setting, made from the dataclass that defines it."""
+"""What the README says of the setting, made from the class that defines it."""
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, fields
-from typing import Any
-
-from crm_monitoring.conf import Config
+from crm_monitoring.conf import KEYS, Config, Key
 
 
 def settings_table() -> str:
     """Return the Markdown table of CRM_MONITORING's keys: name, type, default, meaning."""
-    return "\n".join(["| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |", *map(_row, fields(Config))])
+    rows = (_row(name, Config.__annotations__[name], key) for name, key in KEYS.items())
+    return "\n".join(["| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |", *rows])
 
 
-def _row(spec: Field[Any]) -> str:
-    meaning = spec.metadata["meaning"]
-    if spec.metadata["env"]:
-        meaning += f" Environment variable: `{spec.metadata['env']}`."
-    return f"| {' | '.join(map(_cell, (f'`{spec.name}`', f'`{spec.type}`', f'`{_default(spec)}`', meaning)))} |"
+def _row(name: str, kind: str, key: Key) -> str:
+    meaning = key.meaning
+    if key.env:
+        meaning += f" Environment variable: `{key.env}`."
+    return f"| {' | '.join(map(_cell, (f'`{name}`', f'`{kind}`', f'`{_default(key)}`', meaning)))} |"
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _default(spec: Field[Any]) -> str:
-    default = spec.default_factory() if spec.default is MISSING else spec.default  # type: ignore[misc]
-    return repr(list(default) if isinstance(default, tuple | frozenset) else default)
+def _default(key: Key) -> str:
+    return repr(list(key.default) if isinstance(key.default, tuple | frozenset) else key.default)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
@@ -172,7 +171,7 @@ def _destination() -> str:
 def effective_setting() -> dict[str, Any]:
     """Return every key with its effective value as JSON has it, secrets masked."""
     config = conf.get()
-    return {spec.name: _masked(spec.name, getattr(config, spec.name)) for spec in fields(config)}
+    return {name: _masked(name, getattr(config, name)) for name in conf.KEYS}
 
 
 def _masked(name: str, value: Any) -> Any:
