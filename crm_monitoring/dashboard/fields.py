@@ -50,3 +50,8 @@ class MomentField(models.DateTimeField):  # type: ignore[type-arg]  # cannot be 
         known = timezone.make_aware(value, local if connection.features.supports_timezones else UTC)
         # With its offset alone: two moments of one zone compare by the clock, which autumn sets back.
         return known.astimezone(fixed(known.astimezone(local).utcoffset() or timedelta()))
+
+
+def moment_of(seconds: float) -> datetime:
+    """Return the moment given in Unix seconds."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -8,7 +8,6 @@ written waits, within bounds, until the next.
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,9 +23,10 @@ from crm_monitoring.dashboard.flushing import note_failure
 from crm_monitoring.dashboard.grouping import group_of, one_line
 from crm_monitoring.dashboard.identity import hashed
 from crm_monitoring.dashboard.models import ENVIRONMENT_LENGTH, NAME_LENGTH, RELEASE_LENGTH
-from crm_monitoring.dashboard.store import issues
-from crm_monitoring.dashboard.store.issues import About, Occurrence, Slow
+from crm_monitoring.dashboard.store import occurrences
+from crm_monitoring.dashboard.store.occurrences import About, Occurrence, Slow
 from crm_monitoring.dashboard.untrusted import integer, mapping, moment, string
+from crm_monitoring.lazy import pattern
 from crm_monitoring.rendering import dumps
 from crm_monitoring.sentry import status
 
@@ -41,7 +41,7 @@ MAX_BYTES = 8 * 1024 * 1024
 FULL = "inbox_full"
 UNWRITABLE = "inbox_unwritable"
 
-_EVENT_ID = re.compile("[0-9a-f]{32}")
+_EVENT_ID = pattern("[0-9a-f]{32}")
 _ERRORS = ("error", "fatal")
 _OTHER = "other"
 _TYPES = frozenset(
@@ -139,8 +139,8 @@ class _Waiting(Generic[T]):
                 self.add(one)
 
 
-_events = _Waiting[Occurrence](MAX_EVENTS, issues.record)
-_transactions = _Waiting[Slow](MAX_TRANSACTIONS, issues.record_slow)
+_events = _Waiting[Occurrence](MAX_EVENTS, occurrences.record)
+_transactions = _Waiting[Slow](MAX_TRANSACTIONS, occurrences.record_slow)
 _received: Counter[str] = Counter()
 _lock = threading.RLock()
 

@@ -11,8 +11,8 @@ import orjson
 
 from crm_monitoring.dashboard.grouping import group_of
 from crm_monitoring.dashboard.models import Issue, SlowTransaction
-from crm_monitoring.dashboard.store import issues
-from crm_monitoring.dashboard.store.issues import Occurrence, Slow
+from crm_monitoring.dashboard.store import occurrences
+from crm_monitoring.dashboard.store.occurrences import Occurrence, Slow
 
 START = 1_750_000_000.0
 PAYLOAD = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>"""
@@ -66,7 +66,7 @@ def keep(body: Any, **changes: Any) -> Issue:
         "group": group,
     }
     occurrence = Occurrence(**{**given, **{"event_id": str(named.get("event_id") or given["event_id"])}, **changes})
-    issues.record(occurrence)
+    occurrences.record(occurrence)
     return Issue.objects.get(fingerprint=occurrence.group.fingerprint)
 
 
@@ -90,7 +90,7 @@ def keep_slow(body: Any, duration_ms: float = 1500.0, **changes: Any) -> SlowTra
         "duration_ms": duration_ms,
     }
     slow = Slow(**{**given, **changes})
-    issues.record_slow(slow)
+    occurrences.record_slow(slow)
     return SlowTransaction.objects.get(event_id=slow.event_id)
 
 

@@ -19,8 +19,9 @@ from django.db import OperationalError, connections
 from crm_monitoring import check_monitoring_health, faults
 from crm_monitoring.dashboard import collector, flushing
 from crm_monitoring.dashboard.alerts import channels, delivery, problems, running
+from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Delivery, Issue, Lease
-from crm_monitoring.dashboard.store import alerts, issues, leases
+from crm_monitoring.dashboard.store import alerts, leases
 from tests.conftest import MemoryTransport
 from tests.dashboard.databases import ALIAS
 from tests.dashboard.happenings import happen, measure
@@ -209,7 +210,7 @@ def test_a_channel_that_fails_is_tried_again_ever_later_and_stops_no_other(
     clock.now += 1
     delivery.deliver()
 
-    assert first == (1, "HTTP 500", issues.moment_of(clock.now - 90 + 30))
+    assert first == (1, "HTTP 500", moment_of(clock.now - 90 + 30))
     assert health == ["Alerts wait for the channel 'hook 0', which last failed with HTTP 500."]
     assert (failed.attempts, early, steps(hook), steps(second)) == (2, [], ["start"], ["start"])
     assert check_monitoring_health()["problems"] == []

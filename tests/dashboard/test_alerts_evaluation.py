@@ -10,8 +10,9 @@ from crm_monitoring.dashboard.alerts import evaluation, running
 from crm_monitoring.dashboard.alerts.evaluation import Finding, Step, errors_a_minute
 from crm_monitoring.dashboard.alerts.messages import Message, from_json
 from crm_monitoring.dashboard.alerts.rules import Rule, parse
+from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Alert, Delivery, Event, Issue
-from crm_monitoring.dashboard.store import alerts, issues
+from crm_monitoring.dashboard.store import alerts
 from tests.dashboard.happenings import happen, measure
 
 NOW = 1_800_000_030.0
@@ -208,7 +209,7 @@ def test_a_user_who_meets_an_issue_again_is_one_and_was_seen_then(a_sqlite: str)
 
     assert before == []
     assert breaches("busy_issue", of="users", threshold=0) == [("", str(issue.pk))]
-    assert issue.users.get().last_seen == issues.moment_of(NOW)
+    assert issue.users.get().last_seen == moment_of(NOW)
 
 
 # -- one message when it starts, reminders, one when it is over -----------------------------------------------------------
@@ -239,7 +240,7 @@ def test_what_is_measured_while_it_fires_is_kept(configure: Any) -> None:
 
     (alert,) = alerts.firing()
     assert (first, alert.value) == (11.0, 22.0)
-    assert alert.since == issues.moment_of(NOW)
+    assert alert.since == moment_of(NOW)
 
 
 def test_it_can_begin_again(configure: Any) -> None:
@@ -327,10 +328,10 @@ def test_an_issue_that_comes_back_is_told_even_before_anybody_noticed_that_it_wa
     issue = happen(moment=NOW - 5)
     steps(NOW)
 
-    Issue.objects.using("dashboard").update(status="resolved", resolved_at=issues.moment_of(NOW + 20))
+    Issue.objects.using("dashboard").update(status="resolved", resolved_at=moment_of(NOW + 20))
     happen(moment=NOW + 30)
     back = steps(NOW + 40)
-    Issue.objects.using("dashboard").update(status="resolved", resolved_at=issues.moment_of(NOW + 50))
+    Issue.objects.using("dashboard").update(status="resolved", resolved_at=moment_of(NOW + 50))
     over = steps(NOW + 60)
     happen(moment=NOW + 55)
     again = steps(NOW + 75)
@@ -426,4 +427,4 @@ def test_moments_are_right_without_time_zones_too(configure: Any, settings: Any)
     steps(NOW)
 
     assert sent()[0].since == "2027-01-15T08:00:30+00:00"
-    assert alerts.firing()[0].since == issues.moment_of(NOW)
+    assert alerts.firing()[0].since == moment_of(NOW)

@@ -38,7 +38,7 @@ from crm_monitoring import (
 from crm_monitoring.dashboard import collector, inbox
 from crm_monitoring.dashboard.identity import hashed
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, SlowTransaction
-from crm_monitoring.dashboard.store import issues
+from crm_monitoring.dashboard.store import issues, occurrences
 from crm_monitoring.sentry import status
 from crm_monitoring.sentry.transport import LocalTransport
 from crm_monitoring.testing import capture_monitoring
@@ -492,7 +492,7 @@ def test_a_forked_child_writes_nothing_of_its_parents() -> None:
 
 def test_an_event_that_fails_does_not_keep_the_others_from_being_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that the database itself stumbles on, in whatever way."""
-    record = issues.record
+    record = occurrences.record
 
     def stumbles(one: Any) -> None:
         if one.group.title == "bad":
@@ -531,7 +531,7 @@ def test_an_event_that_no_database_would_take_is_lost_and_counted(
 
 def test_an_answer_that_is_lost_makes_no_event_count_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection drops after the commit, before anybody knows of it."""
-    record = issues.record
+    record = occurrences.record
 
     def drops(one: Any) -> None:
         record(one)
@@ -549,7 +549,7 @@ def test_an_answer_that_is_lost_makes_no_event_count_twice(monkeypatch: pytest.M
 def test_what_another_flush_has_written_meanwhile_does_not_wait_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def overtaken(one: Any) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(inbox._events, "_record", issues.record)
+            patch.setattr(inbox._events, "_record", occurrences.record)
             inbox.write()
         raise Error("connection lost")
 

@@ -20,20 +20,16 @@ from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Sighting
 from crm_monitoring.dashboard.store import issues
 from crm_monitoring.dashboard.store.issues import (
     IssueFilters,
-    Occurrence,
-    Recorded,
-    Slow,
     Sort,
     TransactionFilters,
     choices,
     find,
     get,
-    record,
-    record_slow,
     set_status,
     transaction_choices,
     transactions,
 )
+from crm_monitoring.dashboard.store.occurrences import SLOW_KEPT, Occurrence, Recorded, Slow, record, record_slow
 from tests.dashboard.databases import ALIAS
 
 START = 1_750_000_000.0
@@ -321,7 +317,7 @@ def test_one_event_is_always_kept(monitoring: Any) -> None:
 
 
 def test_of_each_endpoint_the_newest_slow_transactions_are_kept() -> None:
-    made = [slow() for _ in range(issues.SLOW_KEPT + 5)]
+    made = [slow() for _ in range(SLOW_KEPT + 5)]
     for one in (*made, slow(endpoint="other")):
         record_slow(one)
 

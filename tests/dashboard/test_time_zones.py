@@ -20,6 +20,7 @@ from crm_monitoring.dashboard import flushing
 from crm_monitoring.dashboard.alerts import running
 from crm_monitoring.dashboard.alerts.evaluation import Step
 from crm_monitoring.dashboard.alerts.messages import from_json
+from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Alert, Delivery, Deploy, Event, Issue, SlowTransaction
 from crm_monitoring.dashboard.store import alerts, compaction, deploys, figures, issues, leases
 from tests.dashboard.bodies import Page, hostile_transaction, keep_slow
@@ -132,7 +133,7 @@ def test_an_issue_is_counted_resolved_and_comes_back(each_database: str) -> None
     late = happen(moment=start)
     again = happen(moment=time.time() + 5)
 
-    assert (issue.first_seen, issue.last_seen) == (issues.moment_of(start - 20), issues.moment_of(start + 20))
+    assert (issue.first_seen, issue.last_seen) == (moment_of(start - 20), moment_of(start + 20))
     assert (late.status, again.status) == ("resolved", "open")
     assert late.resolved_at is not None
     assert abs(late.resolved_at - datetime.now(UTC)) < timedelta(minutes=1)
@@ -239,7 +240,7 @@ def test_an_issue_that_comes_back_in_the_repeated_hour_is_told_of(each_database:
     issue = happen(moment=before)
     assert evaluated(before) == [Step.START]
     Issue.objects.using(each_database).filter(pk=issue.pk).update(
-        status=Issue.Status.RESOLVED, resolved_at=issues.moment_of(before + 60)
+        status=Issue.Status.RESOLVED, resolved_at=moment_of(before + 60)
     )
 
     happen(moment=after)

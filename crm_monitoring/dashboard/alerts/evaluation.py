@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from crm_monitoring.dashboard.alerts.rules import MINUTE, Kind, Rule
+from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.metrics import apdex
 from crm_monitoring.dashboard.models import Alert, Issue
 from crm_monitoring.dashboard.models import Kind as RowKind
 from crm_monitoring.dashboard.store import alerts
 from crm_monitoring.dashboard.store.digests import floor_to
-from crm_monitoring.dashboard.store.issues import moment_of
 from crm_monitoring.dashboard.store.sums import Tally
 from crm_monitoring.sentry import status
 

@@ -23,10 +23,10 @@ from crm_monitoring.dashboard.alerts import channels, delivery, evaluation, mess
 from crm_monitoring.dashboard.alerts.delivery import Outcome
 from crm_monitoring.dashboard.alerts.evaluation import Change, Finding, Step
 from crm_monitoring.dashboard.alerts.rules import Rule
+from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Alert
 from crm_monitoring.dashboard.store import alerts, database, leases
 from crm_monitoring.dashboard.store.alerts import Wanted
-from crm_monitoring.dashboard.store.issues import moment_of
 from crm_monitoring.faults import guarded
 
 EVERY_SECONDS = 15.0

@@ -17,9 +17,9 @@ from django.db.models.functions import Coalesce
 
 from crm_monitoring import conf
 from crm_monitoring.dashboard import store
+from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import AffectedUser, Alert, Delivery, Issue, Kind, MetricRow, Sighting
 from crm_monitoring.dashboard.store import database
-from crm_monitoring.dashboard.store.issues import moment_of
 from crm_monitoring.dashboard.store.sums import COUNTERS, Tally
 
 MINUTE = 60

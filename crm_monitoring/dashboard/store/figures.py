@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Subquery
 
+from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.metrics import apdex
 from crm_monitoring.dashboard.models import OTHER, Deploy, Issue, Kind, MetricRow, Sighting, Visit
 from crm_monitoring.dashboard.store import database
 from crm_monitoring.dashboard.store.digests import Span, floor_to
 from crm_monitoring.dashboard.store.gathering import gather
-from crm_monitoring.dashboard.store.issues import moment_of
 from crm_monitoring.dashboard.store.sums import Names, Tally, Totals
 
 MINUTE = 60

@@ -15,7 +15,7 @@ COMPACTED_AFTER_S = 600
 _MARGIN_S = 60
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Batch:
     """
     Rows that are written together. It keeps its id when it is written again, so its rows are there once.
