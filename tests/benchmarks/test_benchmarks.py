@@ -164,9 +164,9 @@ def test_another_status_than_the_expected_stops_the_measuring(settings: Any) -> 
 
 
 def test_what_a_process_takes_to_start_is_measured() -> None:
-    command = startup.python("sum(range(1_000_000))")
+    work = "sum(range(1_000_000))"
 
-    assert startup.cpu_ms(*command) > startup.cpu_ms(*startup.python("pass"))
+    assert startup.cpu_ms(*startup.python(work)) > startup.cpu_ms(*startup.python("pass", before=work))
 
 
 def test_a_stack_that_is_not_installed_is_a_note() -> None:
