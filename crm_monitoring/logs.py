@@ -22,13 +22,12 @@ from typing import Any, cast
 import structlog
 
 from crm_monitoring import context, faults, lines
-from crm_monitoring.privacy import scrub, scrub_text
+from crm_monitoring.privacy import scrub, scrub_exception, scrub_text
 from crm_monitoring.rendering import (
     CORE_FIELDS,
     Event,
     cut,
     dumps,
-    format_exception,
     plain,
     text,
 )
@@ -346,10 +345,10 @@ def _shown(error: BaseException) -> str:
     """Return the exception as text, the same for each line of one request that carries it: Django's, and the request's own."""
     running = context.current()
     if running is None:
-        return scrub_text(format_exception(error))
+        return scrub_exception(error)
     place = error, error.__traceback__
     if running.shown_error is None or running.shown_error[0] != place:
-        running.shown_error = place, scrub_text(format_exception(error), running)
+        running.shown_error = place, scrub_exception(error, running)
     return running.shown_error[1]
 
 

@@ -13,6 +13,7 @@ from django.conf import settings
 from crm_monitoring import conf, faults
 from crm_monitoring.rendering import searchable
 from crm_monitoring.scrubbing import FILTERED, SENSITIVE_KEYS, Scrubber
+from crm_monitoring.tracebacks import TracebackPrinter
 
 if TYPE_CHECKING:
     from crm_monitoring.context import RequestContext
@@ -89,6 +90,22 @@ def scrub_text(text: str, running: RequestContext | None = None) -> str:
         return FILTERED
 
 
+def scrub_exception(error: BaseException, running: RequestContext | None = None) -> str:
+    """Return the traceback of `error` and of what caused it, without secrets; "[Filtered]" where that cannot be told."""
+    try:
+        secrets = running.url_secrets if running is not None else None
+        return _printer().printed(error, secrets.replaced if secrets else str)
+    except Exception as fault:
+        faults.record("Printing a traceback", fault)
+        return FILTERED
+
+
+@cache
+def _printer() -> TracebackPrinter:
+    return TracebackPrinter(scrubber().text)
+
+
 def reset() -> None:
     """Read the setting again."""
+    _printer.cache_clear()
     scrubber.cache_clear()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -319,14 +318,6 @@ def cut(value: str, limit: int) -> str:
 
 def _mark(length: int) -> str:
     return f"… [cut {length} characters] …"
-
-
-def format_exception(error: BaseException) -> str:
-    """Return the traceback of `error` and of what caused it, as Python prints it."""
-    try:
-        return "".join(traceback.format_exception(error)).rstrip()
-    except Exception:
-        return str(simple(error))
 
 
 def _logfmt(event: Event) -> bytes:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "crm_monitoring"
 
 LAYERS = (
     ("lazy", "records", "rendering", "faults", "quota", "keys", "patterns"),
-    ("scrubbing", "release"),
+    ("scrubbing", "release", "tracebacks"),
     ("conf",),
     ("privacy",),
     ("context", "names", "clients", "request_ids", "streams", "lines", "logs", "logging_setup"),

@@ -26,7 +26,6 @@ from crm_monitoring.rendering import (
     console_renderer,
     cut,
     dumps,
-    format_exception,
     json_renderer,
     logfmt_renderer,
     plain,
@@ -372,9 +371,7 @@ def test_logfmt_quotes_what_needs_it() -> None:
 
 
 def test_console_prints_the_traceback_on_lines_of_its_own() -> None:
-    error = ValueError("boom")
-
-    line = console_renderer(LIMITS, colors=False)({**CORE, "exception": format_exception(error)})
+    line = console_renderer(LIMITS, colors=False)({**CORE, "exception": "ValueError: boom"})
 
     assert line.decode().splitlines()[1:] == ["ValueError: boom"]
 
@@ -386,41 +383,6 @@ def test_console_takes_any_value_for_the_names_it_treats_apart(name: str) -> Non
 
 def test_text_leaves_text_alone_and_makes_json_of_the_rest() -> None:
     assert [text("a\ud800"), text({"a": 1}), text(None)] == ["a\\ud800", '{"a":1}', "null"]
-
-
-# -- exceptions -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_traceback_holds_what_caused_the_exception() -> None:
-    try:
-        try:
-            raise KeyError("inner")
-        except KeyError as error:
-            raise ValueError("outer") from error
-    except ValueError as error:
-        printed = format_exception(error)
-
-    assert printed.startswith("Traceback") and printed.endswith("ValueError: outer")
-    assert "KeyError: 'inner'" in printed and "direct cause" in printed
-
-
-def test_a_group_of_exceptions_is_printed_with_its_members() -> None:
-    printed = format_exception(ExceptionGroup("several", [ValueError("one"), KeyError("two")]))
-
-    assert "several (2 sub-exceptions)" in printed and "one" in printed and "two" in printed
-
-
-def test_an_exception_without_text_is_printed_all_the_same() -> None:
-    assert "ValueError" in format_exception(ValueError(Hostile()))
-
-
-def test_an_exception_that_cannot_be_printed_is_named() -> None:
-    class Unprintable(Exception):
-        @property
-        def __cause__(self) -> Any:
-            raise ValueError
-
-    assert "Unprintable" in format_exception(Unprintable("x"))
 
 
 def test_a_huge_traceback_keeps_its_beginning_and_its_end() -> None:
