@@ -29,7 +29,7 @@ from crm_monitoring.sentry.mode import is_streaming
 from crm_monitoring.sentry.plain import PlainParts
 from crm_monitoring.sentry.sampling import sample_rate
 from crm_monitoring.sentry.threads import PlainThreadsIntegration
-from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers
+from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers, has_waiting
 
 Hook = Callable[[Any, Any], Any]
 
@@ -392,8 +392,5 @@ def flush(timeout: float) -> bool:
     Returns:
         Whether nothing was left waiting.
     """
-    pending: list[int] = []
     sentry_sdk.flush(timeout)
-    # The callback is called for what is left after a tenth of a second, not at the end: so ask again, for just that long.
-    sentry_sdk.flush(0.1, lambda count, _timeout: pending.append(count))
-    return not pending
+    return not has_waiting()

@@ -79,6 +79,11 @@ def _hand_out(envelope: Envelope) -> None:
             faults.record("A receiver of envelopes", error)
 
 
+def has_waiting() -> bool:
+    """Whether anything is queued, or on its way."""
+    return bool(_waiting)
+
+
 def lose_waiting() -> None:
     """Count what waits still as lost: the process ends."""
     for item in list(_waiting):
