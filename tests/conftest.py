@@ -7,6 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
+import hypothesis
 import orjson
 import pytest
 import sentry_sdk
@@ -22,6 +23,12 @@ from crm_monitoring.dashboard import apps as dashboard
 from crm_monitoring.hooks import Record
 from crm_monitoring.sentry.transport import MemoryTransport
 from tests.clients import ASGIClient, WSGIClient
+
+# CPUs are shared, and a run that fails fails again.
+hypothesis.settings.register_profile(
+    "crm_monitoring", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("crm_monitoring")
 
 
 class _NotFound(integrations.DidNotEnable, AttributeError):

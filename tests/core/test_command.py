@@ -246,11 +246,15 @@ def test_a_server_that_hangs_is_given_up(serve: Any) -> None:
 
 
 def test_a_closed_port_is_told_of(monitoring: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
+    with socket.socket() as closed:
+        # Taken without being listened on: nobody else can open it.
+        closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    monitoring(SENTRY_DSN=f"http://hunter2@127.0.0.1:{port}/7")
+        monitoring(SENTRY_DSN=f"http://hunter2@127.0.0.1:{port}/7")
 
-    told, failure = failing("test")
+        told, failure = failing("test")
+        # What is on its way still would be a failure of the next test's.
+        sentry_sdk.get_client().close(timeout=5)
 
     assert failure.startswith("They did not arrive: no connection. Is the address right")
     assert f"Waiting for http://127.0.0.1:{port}/7, at most 10 s ..." in told

@@ -20,6 +20,7 @@ from crm_monitoring import (
     set_tag,
     set_user_context,
 )
+from crm_monitoring.sentry import tally
 from tests.clients import WSGIClient
 from tests.conftest import Lines, MemoryTransport
 
@@ -501,7 +502,11 @@ def test_a_queryset_in_a_frame_is_not_evaluated(
 # -- release health -------------------------------------------------------------------------------------------------------
 
 
-def test_each_request_counts_as_a_session(server: WSGIClient, sentry: MemoryTransport) -> None:
+def test_each_request_counts_as_a_session(
+    server: WSGIClient, sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All of them in one minute.
+    monkeypatch.setattr(tally, "time", lambda: 0.0)
     for path in ("/ok/", "/reports/", "/fails/"):
         server.get(path)
     sentry_sdk.flush()

@@ -284,10 +284,13 @@ def test_what_is_held_is_sent_when_the_client_has_gone(
     asgi: ASGIClient, sentry: MemoryTransport, settings: Any
 ) -> None:
     settings.ROOT_URLCONF = __name__
+    waiting.clear()
 
     async def leave() -> None:
         request = asyncio.create_task(asgi.arequest("GET", "/captures-and-waits/"))
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(20):
+            while not waiting:
+                await asyncio.sleep(0.01)
         request.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await request
@@ -452,8 +455,12 @@ async def _alogged_and_raised(request: HttpRequest) -> HttpResponse:
     raise AssertionError
 
 
+waiting: list[HttpRequest] = []
+
+
 async def _captures_and_waits(request: HttpRequest) -> HttpResponse:
     _captured()
+    waiting.append(request)
     await asyncio.sleep(30)
     raise AssertionError
 

@@ -299,7 +299,7 @@ def test_a_database_that_hangs_is_not_ready_in_time(server: WSGIClient) -> None:
     answer = server.get("/health/ready")
 
     assert (answer.status, answer.json()["databases"]) == (503, {"default": False})
-    assert monotonic() - began < 1
+    assert monotonic() - began < 5
 
 
 @pytest.mark.usefixtures("hanging")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 from types import ModuleType
 from typing import Any
 
@@ -98,11 +98,11 @@ def test_a_pattern_is_readable(pattern: str, name: str) -> None:
     "pattern", ["^" + "(" * 5000, "^" + "(?:a" * 5000, "^" + "[" * 2000, "^" + "(?P<a>" * 2000 + ")" * 2000]
 )
 def test_a_hostile_pattern_is_read_in_no_time(pattern: str) -> None:
-    started = perf_counter()
+    started = process_time()
 
     readable(pattern)
 
-    assert perf_counter() - started < 2
+    assert process_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -252,10 +252,10 @@ def test_what_refers_to_itself_over_and_over_is_bounded() -> None:
     for node in nodes:
         node.update({str(number): other for number, other in enumerate(nodes)})
 
-    started = time.perf_counter()
+    started = time.process_time()
     line = dumps({"graph": nodes, "after": 1})
 
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert b"left out]" in line and orjson.loads(line)["after"] == 1
 
 
@@ -354,10 +354,10 @@ def test_a_line_that_no_cutting_makes_short_enough_says_so() -> None:
 )
 @pytest.mark.parametrize("renderer", RENDERERS)
 def test_ten_megabytes_take_no_quadratic_work(renderer: Any, value: Any) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     line = renderer(LIMITS)({**CORE, "big": value})
 
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert len(line) <= LIMITS.LOG_MAX_LINE and b"characters]" in line or b"left out" in line
 
 

@@ -331,14 +331,14 @@ def writers() -> int:
 
 def wait_for_writers(count: int) -> None:
     """Wait until so many writer threads run: one that a test has stalled ends a moment after it may go on."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while writers() != count:
         assert time.monotonic() < deadline, f"{writers()} writer threads run, not {count}"
         time.sleep(0.001)
 
 
 def wait_until_taken(queued: QueuedOutput) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not queued._queue.empty():
         assert time.monotonic() < deadline
         time.sleep(0.001)

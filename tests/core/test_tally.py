@@ -17,10 +17,15 @@ def sessions(transport: MemoryTransport) -> list[dict[str, Any]]:
     return transport.payloads("sessions")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def at(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Set the clock, in minutes since 1970."""
-    return lambda minute: monkeypatch.setattr(tally, "time", lambda: minute * 60.0)
+    """Set the clock, in minutes since 1970; in between it stands still."""
+
+    def at(minute: int) -> None:
+        monkeypatch.setattr(tally, "time", lambda: minute * 60.0)
+
+    at(0)
+    return at
 
 
 def test_requests_are_counted_by_minute_and_by_how_they_ended(

@@ -22,13 +22,17 @@ class Clock:
 
 def request(**given: Any) -> RequestRecord:
     known = {"request_id": "id", "method": "GET", "route": "ok/", "path": "/ok/", "status": 200}
-    measured = {"started": time.time(), "duration_ms": 100.0, "db_queries": 0, "db_ms": 0.0}
+    measured = {**_just_ended(**given), "db_queries": 0, "db_ms": 0.0}
     return RequestRecord(**{**known, **measured, **given})
 
 
 def operation(**given: Any) -> OperationRecord:
-    known = {"name": "import", "operation": "function", "started": time.time(), "duration_ms": 100.0, "slow": False}
-    return OperationRecord(**{**known, **given})
+    known = {"name": "import", "operation": "function", "slow": False}
+    return OperationRecord(**{**known, **_just_ended(**given), **given})
+
+
+def _just_ended(*, duration_ms: float = 100.0, **given: Any) -> dict[str, float]:
+    return {"started": time.time() - duration_ms / 1000, "duration_ms": duration_ms}
 
 
 def rows(alias: str, **filters: Any) -> list[MetricRow]:

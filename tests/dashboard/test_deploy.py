@@ -381,11 +381,13 @@ def test_a_server_that_drops_the_connection_is_told_of(sentry_at: Any, api: Api)
 
 
 def test_a_closed_port_is_told_of(sentry_at: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
+    with socket.socket() as closed:
+        # Taken without being listened on: nobody else can open it.
+        closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    sentry_at(f"http://127.0.0.1:{port}")
+        sentry_at(f"http://127.0.0.1:{port}")
 
-    told = failing("--release=1.4.2")
+        told = failing("--release=1.4.2")
 
     assert f"The release was not created at http://127.0.0.1:{port}/: no connection (ConnectionRefusedError: " in told
     assert told.endswith("Is SENTRY_URL right, and does a firewall or a proxy stand between?")

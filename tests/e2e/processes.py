@@ -12,6 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from typing import IO, Any
 
 from django.http.response import ResponseHeaders
@@ -25,9 +26,14 @@ _FROM_OUTSIDE = ("SENTRY", "DJANGO", "DEMO", "ENVIRONMENT", "LOG_LEVEL", "PYTEST
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port below those the system hands out, so that nobody else is given it before the server takes it."""
+    # What pytest-randomly seeds would give the same to every test, and to suites side by side.
+    chance = SystemRandom()
+    while True:
+        port = chance.randrange(10_000, 32_768)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def environment(**variables: str) -> dict[str, str]:

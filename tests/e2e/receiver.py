@@ -70,8 +70,9 @@ class Receiver:
 
     def take(self, envelope: bytes) -> int:
         """Keep the envelope if the server is well; return the status to answer with, once the delay is over."""
+        delay_s = self.delay_s
         self.asked += 1
-        self._released.wait(self.delay_s)
+        self._released.wait(delay_s)
         if self.status == 200:
             self.items += _items(envelope)
         return self.status

@@ -11,16 +11,27 @@ import pytest
 
 from tests.e2e.processes import Process
 from tests.e2e.receiver import Receiver
+from tests.e2e.waiting import wait_for
 
 CODES = {"exit": 0, "raises": 3, "sigterm": -signal.SIGTERM}
 
 
 @pytest.fixture
-def run(receiver: Receiver, variables: dict[str, str]) -> Any:
+def start(receiver: Receiver, variables: dict[str, str]) -> Any:
+    """Start the flooding program."""
+
+    def start(what: str, how: str) -> Process:
+        return Process("-m", "tests.e2e.flooding", what, how, SENTRY_DSN=receiver.dsn, **variables)
+
+    return start
+
+
+@pytest.fixture
+def run(start: Any) -> Any:
     """Run the flooding program until its end."""
 
     def run(what: str, how: str = "exit") -> Process:
-        with Process("-m", "tests.e2e.flooding", what, how, SENTRY_DSN=receiver.dsn, **variables) as program:
+        with start(what, how) as program:
             assert program.ended() == CODES[how]
         return program
 
@@ -57,12 +68,15 @@ def test_a_process_sends_what_waits_however_it_ends(run: Any, receiver: Receiver
 
 
 @pytest.mark.parametrize("how", CODES)
-def test_a_process_ends_in_time_and_tells_once_what_it_lost(run: Any, receiver: Receiver, how: str) -> None:
+def test_a_process_ends_in_time_and_tells_once_what_it_lost(start: Any, receiver: Receiver, how: str) -> None:
     receiver.delay_s = None
 
-    started = time.perf_counter()
-    program = run("errors", how)
+    with start("errors", how) as program:
+        wait_for(lambda: receiver.asked, "delivery")
+        started = time.perf_counter()
+        code = program.ended()
 
+    assert code == CODES[how]
     assert time.perf_counter() - started < 5
     (lost,) = _lost(program)
     assert (lost["sentry_error_shutdown"], lost["sentry_transaction_shutdown"]) == (5, 5)
