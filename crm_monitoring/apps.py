@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import django
@@ -45,6 +46,11 @@ def _watch_tasks() -> None:
         from crm_monitoring.integrations import tasks
 
         tasks.install()
+    # Where it is installed the SDK has imported it. A process that has not runs no task, and need not wait for the import.
+    if "celery" in sys.modules:
+        from crm_monitoring.integrations import celery
+
+        celery.install()
 
 
 def _settings_changed(*, setting: str, **kwargs: Any) -> None:

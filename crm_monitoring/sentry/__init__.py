@@ -23,7 +23,7 @@ from crm_monitoring.sentry.events import (
     set_transaction_context,
     set_user_context,
 )
-from crm_monitoring.sentry.spans import OperationSpan, start_operation_span, start_query_span
+from crm_monitoring.sentry.spans import OperationSpan, current_trace_id, start_operation_span, start_query_span
 from crm_monitoring.sentry.tracing import trace_request
 from crm_monitoring.sentry.transport import DELIVERY_FAILED, has_receivers
 
@@ -36,6 +36,7 @@ __all__ = [
     "capture_exception",
     "capture_message",
     "counts_deliveries",
+    "current_trace_id",
     "destination",
     "flush",
     "get_traces_sample_rate",

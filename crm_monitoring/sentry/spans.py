@@ -24,6 +24,12 @@ def current_span(how: Mode) -> AnySpan | None:
     return scope.streamed_span if how.is_streaming else scope.span
 
 
+def current_trace_id() -> str | None:
+    """Return the id of the trace that what runs now is part of, None outside of any span."""
+    span = current_span(mode())
+    return None if span is None else span.trace_id
+
+
 def start_query_span(sql: str, vendor: str, database: str) -> AnySpan | None:
     """Start the span of a database query, or return None where nothing is sampled."""
     how = mode()

@@ -30,7 +30,7 @@ DOORS = {
     "structlog": {"logs", "logging_setup", "rendering", "lifecycle", "integrations"},
     "django_structlog": {"middleware", "lifecycle", "integrations"},
     "rest_framework": set(),
-    "celery": set(),
+    "celery": {"integrations"},
 }
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "dashboard")

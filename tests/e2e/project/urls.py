@@ -18,6 +18,12 @@ def calls(request: HttpRequest) -> HttpResponse:
         return HttpResponse(response.read())
 
 
+def asks(request: HttpRequest) -> HttpResponse:
+    from tests.e2e.project.worker import imports
+
+    return HttpResponse(imports.delay(fails=request.GET["fails"] == "yes").id)
+
+
 async def waits(request: HttpRequest) -> HttpResponse:
     await asyncio.sleep(LONG_S)
     return HttpResponse("late")
@@ -45,6 +51,7 @@ async def async_chunks() -> AsyncIterator[bytes]:
 
 urlpatterns = [
     path("calls/", calls),
+    path("asks/", asks),
     path("waits/", waits),
     path("stream/", stream),
     path("async-stream/", async_stream),
