@@ -286,7 +286,8 @@ def test_without_a_dsn_no_thread_is_started(received: list[Envelope], wsgi: WSGI
     wsgi.get("/fails/")
     sentry_sdk.flush()
 
-    assert set(threading.enumerate()) == before
+    # Those of other tests may have ended meanwhile.
+    assert set(threading.enumerate()) <= before
 
 
 def test_without_a_dsn_no_session_is_counted(received: list[Envelope], server: WSGIClient) -> None:
