@@ -14,7 +14,7 @@ import sentry_sdk
 from django.utils.functional import SimpleLazyObject
 
 from crm_monitoring import add_breadcrumb, capture_message, faults, get_logger, logs, privacy
-from crm_monitoring.privacy import UrlSecrets, scrub, scrub_text, scrubber
+from crm_monitoring.privacy import UrlSecrets, scrub, scrub_exception, scrub_text, scrubber
 from crm_monitoring.queries import shape
 from crm_monitoring.scrubbing import FILTERED, Scrubber
 from crm_monitoring.sentry import integration, scrubbed
@@ -309,6 +309,10 @@ def test_a_body_of_unknown_length_stays_behind(asgi: ASGIClient, sentry: MemoryT
 
 def test_a_text_that_cannot_be_searched_is_filtered_as_a_whole(broken: None) -> None:
     assert scrub_text("hunter2") == FILTERED
+
+
+def test_a_traceback_that_cannot_be_searched_is_filtered_as_a_whole(broken: None) -> None:
+    assert scrub_exception(ValueError("hunter2")) == FILTERED
 
 
 def test_without_settings_the_defaults_hold(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
