@@ -24,6 +24,7 @@ Ending = Callable[[], object]
 
 _built_in: tuple[Hook, ...] = ()
 _endings: tuple[Ending, ...] = ()
+_pauses: tuple[Ending, ...] = ()
 
 
 def register(hook: Hook) -> None:
@@ -50,9 +51,9 @@ def emit(record: Record) -> None:
 
 def register_ending(callback: Ending) -> None:
     """
-    Call `callback` when a command or a task has ended, when a server shuts down and when the process ends, by SIGTERM too.
+    Call `callback` when a command has ended, when a server or a worker shuts down and when the process ends, by SIGTERM too.
 
-    Requests have Django's `request_finished`. Sentry still takes events then. Adding one twice has no effect.
+    Requests have Django's `request_finished`, tasks `register_pause`. Sentry still takes events then. Adding one twice has no effect.
     """
     global _endings
     if callback not in _endings:
@@ -67,12 +68,34 @@ def unregister_ending(callback: Ending) -> None:
 
 
 def ended() -> None:
-    """Say that a unit of work has ended; a callback that raises is counted and stops nobody."""
-    for callback in _endings:
+    """Say that a command or a process has ended; a callback that raises is counted and stops nobody."""
+    _call(_endings, "ending")
+
+
+def register_pause(callback: Ending) -> None:
+    """Call `callback` after each task: another follows at once, or none for hours. Adding one twice has no effect."""
+    global _pauses
+    if callback not in _pauses:
+        _pauses = (*_pauses, callback)
+
+
+def unregister_pause(callback: Ending) -> None:
+    """Take away a callback added by `register_pause`."""
+    global _pauses
+    _pauses = tuple(known for known in _pauses if known != callback)
+
+
+def paused() -> None:
+    """Say that a task has ended; a callback that raises is counted and stops nobody."""
+    _call(_pauses, "pause")
+
+
+def _call(callbacks: tuple[Ending, ...], kind: str) -> None:
+    for callback in callbacks:
         try:
             callback()
         except Exception as error:
-            faults.record(f"The ending hook {_name(callback)}", error)
+            faults.record(f"The {kind} hook {_name(callback)}", error)
 
 
 @cache

@@ -43,6 +43,7 @@ def connect() -> None:
     for writer in _writers():
         flushing.register(writer)
     request_finished.connect(flushing.after_request, dispatch_uid=_UID)
+    hooks.register_pause(flushing.after_task)
     hooks.register_ending(flushing.flush_at_end)
     flushing.register_listener(alerts.after_flush)
     alerts.load()
@@ -62,6 +63,7 @@ def disconnect() -> None:
     for writer in _writers():
         flushing.unregister(writer)
     request_finished.disconnect(dispatch_uid=_UID)
+    hooks.unregister_pause(flushing.after_task)
     hooks.unregister_ending(flushing.flush_at_end)
     flushing.unregister_listener(alerts.after_flush)
     for source in (flushing.problems, alerts.problems):

@@ -1,5 +1,5 @@
 """
-When what is held in memory is written: after a request when it is due, and when something ends. There is no thread.
+When what is held in memory is written: after a request or a task when it is due, and when something ends. There is no thread.
 
 Whoever holds something registers how to write it; this module knows when, keeps the host out of it, and tells of failures.
 """
@@ -52,6 +52,9 @@ class _Schedule:
 
     def is_due(self) -> bool:
         return monotonic() - self.last >= self._pause()
+
+    def is_urgent(self) -> bool:
+        return self.urgent and not self.problem
 
     def _pause(self) -> float:
         if self.problem:
@@ -117,6 +120,12 @@ def problems() -> list[str]:
 def after_request(sender: Any = None, **kwargs: Any) -> None:
     """Flush if it is due, and leave the connection as Django does after a request; a receiver of `request_finished`."""
     if _schedule.is_due() and _is_outside_of_host():
+        _flush(BaseDatabaseWrapper.close_if_unusable_or_obsolete)
+
+
+def after_task() -> None:
+    """Flush if it is due or a task has failed, for nobody knows when the next one comes; leave the connection as `after_request`."""
+    if (_schedule.is_due() or _schedule.is_urgent()) and _is_outside_of_host():
         _flush(BaseDatabaseWrapper.close_if_unusable_or_obsolete)
 
 

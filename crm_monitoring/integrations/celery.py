@@ -9,8 +9,8 @@ import structlog
 from celery import signals, states
 from django_structlog.celery.signals import bind_extra_task_metadata
 
-from crm_monitoring import conf, faults
-from crm_monitoring.integrations.work import Work
+from crm_monitoring import conf, faults, hooks
+from crm_monitoring.integrations.work import TASK, Work
 from crm_monitoring.sentry import capture_crash, current_trace_id
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def install() -> None:
     signals.task_prerun.connect(_begin_task, dispatch_uid="crm_monitoring")
     bind_extra_task_metadata.connect(_bind_task, dispatch_uid="crm_monitoring")
     signals.task_postrun.connect(_end_task, dispatch_uid="crm_monitoring")
+    signals.worker_process_shutdown.connect(_end_process, dispatch_uid="crm_monitoring")
     for name in _LOGGERS_OF_TASKS:
         logging.getLogger(name).addFilter(_without_arguments)
     if conf.get().CONFIGURE_LOGGING:
@@ -57,7 +58,7 @@ def _send_request_id(headers: dict[str, Any] | None = None, **kwargs: Any) -> No
 def _begin_task(task_id: str, task: Task[..., Any], **kwargs: Any) -> None:
     fields = _fields_of(task_id, task)
     tags: dict[str, str] = {name: fields[name] for name in ("task_id", "request_id") if name in fields}
-    _running[task_id] = Work(task.name, "task", fields, tags)
+    _running[task_id] = Work(task.name, "task", fields, tags, TASK)
 
 
 @faults.guarded
@@ -87,3 +88,9 @@ def _end_task(task_id: str, task: Task[..., Any], retval: Any = None, state: str
     finally:
         work.end(error)
         work.unbind()
+
+
+@faults.guarded
+def _end_process(**kwargs: Any) -> None:
+    """Called in a worker's child, which ends without Python's own end."""
+    hooks.ended()

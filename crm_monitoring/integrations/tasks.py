@@ -12,7 +12,7 @@ from django_structlog.app_settings import app_settings
 from django_structlog.tasks.signals import bind_extra_task_metadata
 
 from crm_monitoring import faults
-from crm_monitoring.integrations.work import Work
+from crm_monitoring.integrations.work import TASK, Work
 from crm_monitoring.sentry import capture_crash, set_tag
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def install() -> None:
 @faults.guarded
 def _begin_task(sender: Any, task_result: TaskResult[Any, Any], **kwargs: Any) -> None:
     fields = _fields_of(task_result)
-    _running[task_result.id] = Work(fields["task"], "task", fields, tags={"task_id": task_result.id})
+    _running[task_result.id] = Work(fields["task"], "task", fields, {"task_id": task_result.id}, TASK)
 
 
 @faults.guarded

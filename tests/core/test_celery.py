@@ -18,6 +18,7 @@ from django_structlog.celery.receivers import CeleryReceiver
 
 from crm_monitoring import add_breadcrumb, apps, capture_message, faults, get_logger, hooks, set_tag
 from crm_monitoring.integrations import celery
+from crm_monitoring.records import OperationRecord
 from crm_monitoring.sentry import units
 from tests import failures
 from tests.clients import WSGIClient
@@ -80,9 +81,9 @@ def told() -> Iterator[list[str]]:
     def ended() -> None:
         ends.append("ended")
 
-    hooks.register_ending(ended)
+    hooks.register_pause(ended)
     yield ends
-    hooks.unregister_ending(ended)
+    hooks.unregister_pause(ended)
 
 
 def run(task: Task[..., Any], *arguments: str) -> EagerResult[Any]:
@@ -137,6 +138,35 @@ def test_every_line_of_a_task_has_its_name_and_id_and_none_after(lines: Lines) -
     assert (inside["task"], inside["task_id"], inside["worker"]) == ("crm.sets", result.id, "7")
     assert after["worker"] == "7"
     assert after.keys().isdisjoint({"task", "task_id", "row"})
+
+
+def test_each_run_is_a_record(records: list[hooks.Record]) -> None:
+    run(says)
+    run(works, "raised_from")
+    run(tries_again)
+
+    made = [record for record in records if isinstance(record, OperationRecord)]
+    assert [(record.name, record.error) for record in made] == [
+        ("crm.says", None),
+        ("crm.works", "Outer"),
+        ("crm.tries_again", None),
+        ("crm.tries_again", "OSError"),
+    ]
+    assert {(record.operation, record.slow) for record in made} == {("queue.task", False)}
+    assert all(record.duration_ms > 0 for record in made)
+
+
+def test_the_end_of_a_workers_child_is_told() -> None:
+    ends: list[str] = []
+
+    def ended() -> None:
+        ends.append("ended")
+
+    hooks.register_ending(ended)
+    signals.worker_process_shutdown.send(sender=None, pid=1, exitcode=0)
+    hooks.unregister_ending(ended)
+
+    assert ends == ["ended"]
 
 
 def test_nothing_that_is_set_in_a_task_reaches_the_next(sentry: MemoryTransport) -> None:

@@ -188,6 +188,22 @@ def test_who_was_taken_away_hears_of_no_end() -> None:
     assert calls == []
 
 
+def test_who_asked_hears_of_each_pause_once_until_it_is_taken_away() -> None:
+    calls: list[str] = []
+
+    def callback() -> None:
+        calls.append("called")
+
+    hooks.register_pause(callback)
+    hooks.register_pause(callback)
+    hooks.paused()
+    hooks.ended()
+    hooks.unregister_pause(callback)
+    hooks.paused()
+
+    assert calls == ["called"]
+
+
 def test_a_callback_that_fails_stops_no_other(told: Any, swallow: None) -> None:
     told("first", ValueError("the callback"))
     calls = told("second")

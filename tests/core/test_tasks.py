@@ -77,9 +77,9 @@ def told() -> Iterator[list[str]]:
     def ended() -> None:
         ends.append("ended")
 
-    hooks.register_ending(ended)
+    hooks.register_pause(ended)
     yield ends
-    hooks.unregister_ending(ended)
+    hooks.unregister_pause(ended)
 
 
 def is_handled(event: dict[str, Any]) -> bool:
@@ -163,6 +163,16 @@ def test_every_line_of_a_task_has_its_name_and_id_and_none_after(lines: Lines) -
     assert (inside["task"], inside["task_id"], inside["worker"]) == (f"{__name__}.sets", result.id, "7")
     assert after["worker"] == "7"
     assert after.keys().isdisjoint({"task", "task_id", "row"})
+
+
+def test_each_run_is_a_record(records: list[hooks.Record]) -> None:
+    says.enqueue()
+    works.enqueue("raised_from")
+
+    assert [(record.name, record.operation, record.error) for record in records] == [  # type: ignore[union-attr]
+        (f"{__name__}.says", "queue.task", None),
+        (NAME, "queue.task", "Outer"),
+    ]
 
 
 def test_nothing_that_is_set_in_a_task_reaches_the_next(sentry: MemoryTransport) -> None:

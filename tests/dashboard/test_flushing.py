@@ -27,7 +27,7 @@ from crm_monitoring.dashboard.store import rows as store_rows
 from crm_monitoring.queries import watch_query
 from tests.clients import WSGIClient
 from tests.conftest import Lines, MemoryTransport
-from tests.dashboard.measured import Clock, counts, request
+from tests.dashboard.measured import Clock, counts, operation, request
 from tests.e2e.processes import ROOT, environment, free_port
 
 TABLE = MetricRow._meta.db_table
@@ -99,6 +99,39 @@ def test_what_is_held_is_written_when_something_ends(a_sqlite: str, live: Clock)
     hooks.ended()
 
     assert counts(a_sqlite) == {"GET ok/": 1}
+
+
+def test_tasks_are_written_together_when_it_is_due(a_sqlite: str, live: Clock) -> None:
+    hooks.emit(operation())
+    hooks.paused()
+    before = counts(a_sqlite, "operation")
+
+    live.now += 11
+    hooks.emit(operation())
+    hooks.paused()
+
+    assert (before, counts(a_sqlite, "operation")) == ({}, {"import": 2})
+
+
+def test_a_task_that_fails_is_written_at_once(a_sqlite: str, live: Clock) -> None:
+    """Nobody knows when the next task comes, and with it the next time to write."""
+    for _ in range(2):
+        hooks.emit(operation(error="ValueError"))
+        hooks.paused()
+
+    assert counts(a_sqlite, "operation") == {"import": 2}
+
+
+def test_tasks_that_fail_do_not_ask_a_broken_database_again_and_again(a_sqlite: str, live: Clock) -> None:
+    flushing._schedule.fail("It is down.")
+    hooks.emit(operation(error="ValueError"))
+
+    hooks.paused()
+    before = counts(a_sqlite, "operation")
+    live.now += 11
+    hooks.paused()
+
+    assert (before, counts(a_sqlite, "operation")) == ({}, {"import": 1})
 
 
 def test_without_anything_to_write_nothing_is_connected(a_sqlite: str, live: Clock) -> None:

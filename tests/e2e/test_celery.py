@@ -7,7 +7,9 @@ Address: CRM_MONITORING_RABBITMQ="guest:guest@127.0.0.1:5672".
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from socket import create_connection
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from uuid import uuid4
 
 import pytest
 
+from crm_monitoring.dashboard.models import Kind, MetricRow
 from tests.e2e.processes import Process, Server
 from tests.e2e.receiver import Receiver
 from tests.e2e.servers import GUNICORN, serve
@@ -57,6 +60,12 @@ def broker() -> str:
 
 @pytest.fixture(scope="module")
 def site(broker: str, variables: dict[str, str]) -> Iterator[Site]:
+    with _running(broker, variables) as site:
+        yield site
+
+
+@contextmanager
+def _running(broker: str, variables: dict[str, str]) -> Iterator[Site]:
     queue = f"crm-{uuid4().hex}"
     with Receiver() as receiver:
         shared = {
@@ -66,22 +75,13 @@ def site(broker: str, variables: dict[str, str]) -> Iterator[Site]:
             "E2E_QUEUE": queue,
             "SENTRY_DSN": receiver.dsn,
         }
-        arguments = (
-            "-A",
-            "tests.e2e.project.worker",
-            "-q",
-            "worker",
-            "-c",
-            "2",
-            "--without-mingle",
-            "--without-gossip",
-        )
+        # Two workers of one name would share a mailbox.
+        options = ("-n", f"{queue}@%h", "-c", "2", "--without-mingle", "--without-gossip")
         with (
-            Process("-m", "celery", *arguments, **shared) as worker,
+            Process("-m", "celery", "-A", "tests.e2e.project.worker", "-q", "worker", *options, **shared) as worker,
             serve((*GUNICORN, "-w", "1"), "tests.e2e.project", **shared) as server,
         ):
             yield Site(server, worker, receiver)
-            worker.stop()
     _delete(broker, queue)
 
 
@@ -118,3 +118,25 @@ def test_a_task_that_logs_its_failure_and_raises_is_one_event(site: Site) -> Non
     assert (event["transaction"], event["tags"]["task_id"]) == (TASK, task_id)
     assert event["exception"]["values"][-1]["mechanism"]["handled"] is False
     assert event["contexts"]["log"]["row"] == 3
+
+
+def test_the_dashboard_counts_every_run_of_a_worker_that_has_shut_down(broker: str, variables: dict[str, str]) -> None:
+    before = _counted(variables["DEMO_DATABASE"])
+    with _running(broker, variables) as site:
+        for _ in range(5):
+            site.ask(fails=False)
+        site.ask(fails=True)
+
+    runs, failed = _counted(variables["DEMO_DATABASE"])
+    assert (runs - before[0], failed - before[1]) == (6, 1)
+
+
+def _counted(database: str) -> tuple[int, int]:
+    """Return how many runs of the task the dashboard has counted, and how many of them failed."""
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            f"SELECT COALESCE(SUM(count), 0), COALESCE(SUM(failed), 0) FROM {MetricRow._meta.db_table} WHERE kind = ? AND name = ?",
+            (Kind.OPERATION.value, TASK),
+        )
+        runs, failed = rows.fetchone()
+        return int(runs), int(failed)
