@@ -9,9 +9,9 @@ import structlog
 from celery import signals, states
 from django_structlog.celery.signals import bind_extra_task_metadata
 
-from crm_monitoring import conf, faults, hooks
+from crm_monitoring import conf, faults
 from crm_monitoring.integrations.work import TASK, Work
-from crm_monitoring.sentry import capture_crash, current_trace_id
+from crm_monitoring.sentry import capture_crash, current_trace_id, ending
 
 if TYPE_CHECKING:
     from celery import Task
@@ -92,5 +92,5 @@ def _end_task(task_id: str, task: Task[..., Any], retval: Any = None, state: str
 
 @faults.guarded
 def _end_process(**kwargs: Any) -> None:
-    """Called in a worker's child, which ends without Python's own end."""
-    hooks.ended()
+    """Called in a worker's child, which ends by `os._exit`."""
+    ending.end()

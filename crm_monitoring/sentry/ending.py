@@ -80,7 +80,7 @@ def flush_on_sigterm() -> None:
 
 def _die(number: int, frame: FrameType | None) -> None:
     # In a thread: the signal may have come while the main one held a lock of the SDK's.
-    ending = threading.Thread(target=_end, name="crm_monitoring-ending", daemon=True)
+    ending = threading.Thread(target=end, name="crm_monitoring-ending", daemon=True)
     ending.start()
     timeout = sentry_sdk.get_client().options.get("shutdown_timeout", conf.get().SHUTDOWN_SECONDS)
     ending.join(timeout + _LONGER_SECONDS)
@@ -88,7 +88,8 @@ def _die(number: int, frame: FrameType | None) -> None:
     signal.raise_signal(number)
 
 
-def _end() -> None:
+def end() -> None:
+    """Do it all now: the process ends without Python's own end."""
     _send_last()
     sentry_sdk.get_client().close()
     _tell_lost()

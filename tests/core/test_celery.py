@@ -156,7 +156,7 @@ def test_each_run_is_a_record(records: list[hooks.Record]) -> None:
     assert all(record.duration_ms > 0 for record in made)
 
 
-def test_the_end_of_a_workers_child_is_told() -> None:
+def test_the_end_of_a_workers_child_is_told(sentry: MemoryTransport) -> None:
     ends: list[str] = []
 
     def ended() -> None:

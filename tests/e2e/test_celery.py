@@ -6,8 +6,10 @@ Address: CRM_MONITORING_RABBITMQ="guest:guest@127.0.0.1:5672".
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from socket import create_connection
@@ -36,9 +38,9 @@ class Site(NamedTuple):
     worker: Process
     receiver: Receiver
 
-    def ask(self, *, fails: bool) -> tuple[str | None, str]:
+    def ask(self, work: str) -> tuple[str | None, str]:
         """Have the server ask for work; return the ids of its request and of the task, once the worker has done it."""
-        answer = self.server.get(f"/asks/?fails={'yes' if fails else 'no'}")
+        answer = self.server.get(f"/asks/?work={work}")
         task_id = answer.body.decode()
         wait_for(lambda: self.of_task(task_id, "celery.app.trace"), f"end of task {task_id}")
         return answer.headers["X-Request-ID"], task_id
@@ -93,7 +95,7 @@ def _delete(broker: str, queue: str) -> None:
 
 
 def test_the_lines_of_a_task_carry_its_name_its_id_and_the_request_that_asked_for_it(site: Site) -> None:
-    request_id, task_id = site.ask(fails=False)
+    request_id, task_id = site.ask("succeeds")
 
     (line,) = site.of_task(task_id, "crm.work")
     assert (line["event"], line["task"], line["request_id"]) == ("import_started", TASK, request_id)
@@ -102,7 +104,7 @@ def test_the_lines_of_a_task_carry_its_name_its_id_and_the_request_that_asked_fo
 
 
 def test_a_task_goes_on_with_the_trace_of_the_request(site: Site) -> None:
-    request_id, task_id = site.ask(fails=False)
+    request_id, task_id = site.ask("succeeds")
 
     (line,) = site.of_task(task_id, "crm.work")
     (asking,) = site.server.of_request(request_id)
@@ -110,8 +112,8 @@ def test_a_task_goes_on_with_the_trace_of_the_request(site: Site) -> None:
 
 
 def test_a_task_that_logs_its_failure_and_raises_is_one_event(site: Site) -> None:
-    request_id, task_id = site.ask(fails=True)
-    site.ask(fails=False)
+    request_id, task_id = site.ask("fails")
+    site.ask("succeeds")
 
     events = site.receiver.about("event", request_id)
     (event,) = events
@@ -124,8 +126,8 @@ def test_the_dashboard_counts_every_run_of_a_worker_that_has_shut_down(broker: s
     before = _counted(variables["DEMO_DATABASE"])
     with _running(broker, variables) as site:
         for _ in range(5):
-            site.ask(fails=False)
-        site.ask(fails=True)
+            site.ask("succeeds")
+        site.ask("fails")
 
     runs, failed = _counted(variables["DEMO_DATABASE"])
     assert (runs - before[0], failed - before[1]) == (6, 1)
@@ -140,3 +142,14 @@ def _counted(database: str) -> tuple[int, int]:
         )
         runs, failed = rows.fetchone()
         return int(runs), int(failed)
+
+
+def test_what_the_quota_held_back_is_told_when_the_worker_shuts_down(broker: str, variables: dict[str, str]) -> None:
+    with _running(broker, variables) as site:
+        site.ask("floods")
+        site.worker.stop()
+
+        messages = Counter(event["message"] for event in site.receiver.payloads("event"))
+    assert messages == {"flood": 10, "events_held_back": 1}
+    (lost,) = [json.loads(line) for line in site.worker.out if "events_lost" in line]
+    assert lost["lost"] == {"events_held_back": 2}

@@ -19,9 +19,9 @@ def calls(request: HttpRequest) -> HttpResponse:
 
 
 def asks(request: HttpRequest) -> HttpResponse:
-    from tests.e2e.project.worker import imports
+    from tests.e2e.project.worker import WORK
 
-    return HttpResponse(imports.delay(fails=request.GET["fails"] == "yes").id)
+    return HttpResponse(WORK[request.GET["work"]].delay().id)
 
 
 async def waits(request: HttpRequest) -> HttpResponse:

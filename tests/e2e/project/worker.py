@@ -6,7 +6,7 @@ import os
 
 from celery import Celery
 
-from crm_monitoring import get_logger
+from crm_monitoring import capture_message, get_logger
 
 app = Celery("crm", broker=os.environ["E2E_BROKER"], broker_connection_retry_on_startup=True)
 app.conf.task_default_queue = os.environ["E2E_QUEUE"]
@@ -23,3 +23,12 @@ def imports(fails: bool) -> None:
     except ValueError:
         logger.exception("import_failed", row=3)
         raise
+
+
+@app.task(name="organisations.floods")
+def floods() -> None:
+    for _ in range(12):
+        capture_message("flood")
+
+
+WORK = {"succeeds": imports.s(fails=False), "fails": imports.s(fails=True), "floods": floods.s()}
