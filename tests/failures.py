@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -172,3 +173,9 @@ def sync(request: HttpRequest, how: str) -> HttpResponse:
 async def asynchronous(request: HttpRequest, how: str) -> HttpResponse:
     WAYS[how]()
     return JsonResponse({})
+
+
+def is_handled(event: dict[str, Any]) -> bool:
+    """Whether the event says that the code went on."""
+    mechanisms = [value["mechanism"] for value in event["exception"]["values"]]
+    return [bool(mechanism["handled"]) for mechanism in mechanisms if "handled" in mechanism][-1]

@@ -91,17 +91,12 @@ def run(task: Task[..., Any], *arguments: str) -> EagerResult[Any]:
     return task.apply(arguments)
 
 
-def is_handled(event: dict[str, Any]) -> bool:
-    mechanisms = [value["mechanism"] for value in event["exception"]["values"]]
-    return [bool(mechanism["handled"]) for mechanism in mechanisms if "handled" in mechanism][-1]
-
-
 @pytest.mark.parametrize("way", [*failures.ESCAPING, *failures.HANDLED], ids=lambda way: way.__name__)
 def test_however_often_a_failure_is_reported_it_is_one_event(sentry: MemoryTransport, way: Any) -> None:
     result = run(works, way.__name__)
 
     (event,) = sentry.events
-    assert is_handled(event) is (way in failures.HANDLED)
+    assert failures.is_handled(event) is (way in failures.HANDLED)
     assert result.state == (FAILURE if way in failures.ESCAPING else SUCCESS)
 
 
@@ -206,7 +201,7 @@ def test_a_task_within_a_request_is_part_of_it(
     (event,) = sentry.events
     assert event["transaction"] == "GET runs/"
     assert event["contexts"]["log"]["task"] == "crm.works"
-    assert not is_handled(event)
+    assert not failures.is_handled(event)
     assert told == []
     assert "task" not in lines.one("view_ran")
     assert lines.one("view_ran")["request_id"] == answer.headers["X-Request-ID"]

@@ -70,11 +70,6 @@ def call(way: Way, name: str = "import_organisations") -> Any:
     return call_command(command(way, name), stdout=io.StringIO())
 
 
-def is_handled(event: dict[str, Any]) -> bool:
-    mechanisms = [value["mechanism"] for value in event["exception"]["values"]]
-    return [bool(mechanism["handled"]) for mechanism in mechanisms if "handled" in mechanism][-1]
-
-
 @pytest.fixture
 def told() -> Iterator[list[str]]:
     """An entry for each end of a unit of work."""
@@ -98,7 +93,7 @@ def test_however_often_a_failure_is_reported_it_is_one_event(start: Way, sentry:
         start(way)
 
     (event,) = sentry.events
-    assert is_handled(event) is (way in failures.HANDLED)
+    assert failures.is_handled(event) is (way in failures.HANDLED)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +258,7 @@ def test_what_was_reported_before_is_sent_and_was_handled(sentry: MemoryTranspor
 
     (event,) = sentry.events
     assert [value["type"] for value in event["exception"]["values"]] == ["ValueError"]
-    assert is_handled(event)
+    assert failures.is_handled(event)
 
 
 @pytest.mark.parametrize("ending", [lambda: None, failures._fail, _refuse, _leave, _interrupt])
@@ -449,7 +444,7 @@ def test_commands_within_a_command_are_part_of_it(sentry: MemoryTransport, told:
     run(outer, "outer")
 
     (event,) = sentry.events
-    assert is_handled(event)
+    assert failures.is_handled(event)
     assert event["contexts"]["log"]["events"] == ["fetch_failed", "outer_failed"]
     assert (event["transaction"], told) == ("manage.py outer", ["ended"])
     assert lines.one("inner_ran")["command"] == "outer"
@@ -473,7 +468,7 @@ def test_a_command_within_a_request_is_part_of_it(
 
     (event,) = sentry.events
     assert event["transaction"] == "GET calls-a-command/"
-    assert not is_handled(event)
+    assert not failures.is_handled(event)
     assert told == []
     assert all("command" not in line for line in lines.all())
 

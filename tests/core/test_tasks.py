@@ -82,17 +82,12 @@ def told() -> Iterator[list[str]]:
     hooks.unregister_pause(ended)
 
 
-def is_handled(event: dict[str, Any]) -> bool:
-    mechanisms = [value["mechanism"] for value in event["exception"]["values"]]
-    return [bool(mechanism["handled"]) for mechanism in mechanisms if "handled" in mechanism][-1]
-
-
 @pytest.mark.parametrize("way", [*failures.ESCAPING, *failures.HANDLED], ids=lambda way: way.__name__)
 def test_however_often_a_failure_is_reported_it_is_one_event(sentry: MemoryTransport, way: Any) -> None:
     result = works.enqueue(way.__name__)
 
     (event,) = sentry.events
-    assert is_handled(event) is (way in failures.HANDLED)
+    assert failures.is_handled(event) is (way in failures.HANDLED)
     assert (result.status == TaskResultStatus.FAILED) is (way in failures.ESCAPING)
 
 
@@ -100,7 +95,7 @@ def test_a_coroutine_is_a_task_too(sentry: MemoryTransport) -> None:
     waits.enqueue()
 
     (event,) = sentry.events
-    assert not is_handled(event)
+    assert not failures.is_handled(event)
 
 
 def test_the_event_has_the_name_of_the_task_and_the_fields_of_every_report(sentry: MemoryTransport) -> None:
@@ -243,7 +238,7 @@ def test_a_task_within_a_request_is_part_of_it(
     (event,) = sentry.events
     assert event["transaction"] == "GET enqueues/"
     assert event["contexts"]["log"]["task"] == NAME
-    assert not is_handled(event)
+    assert not failures.is_handled(event)
     assert told == []
     assert "task" not in lines.one("view_ran")
     assert lines.one("view_ran")["request_id"] == answer.headers["X-Request-ID"]
