@@ -9,8 +9,10 @@ import django
 from django.apps import AppConfig
 from django.core.signals import setting_changed
 
-from crm_monitoring import conf, faults, hooks, logging_setup, privacy, queries, sentry
+from crm_monitoring import conf, faults, hooks, queries, sentry
 from crm_monitoring.integrations import commands
+from crm_monitoring.logs import setup
+from crm_monitoring.scrubbing import configured
 
 
 class MonitoringConfig(AppConfig):
@@ -38,7 +40,7 @@ def start() -> None:
 
 
 def _init_logging() -> None:
-    logging_setup.init_structured_logging(sentry.observe_line)
+    setup.init_structured_logging(sentry.observe_line)
 
 
 def _watch_tasks() -> None:
@@ -57,5 +59,5 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
     if setting in ("CRM_MONITORING", "DEBUG", "LOGGING"):
         conf.reset()
         hooks.reset()
-        privacy.reset()
+        configured.reset()
         start()

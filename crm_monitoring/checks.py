@@ -14,7 +14,8 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.utils.module_loading import import_string
 
-from crm_monitoring import conf, lines, logging_setup, logs
+from crm_monitoring import conf
+from crm_monitoring.logs import lines, logger, setup
 from crm_monitoring.sentry import get_traces_sample_rate, status
 
 MIDDLEWARE = "crm_monitoring.middleware.MonitoringMiddleware"
@@ -168,8 +169,8 @@ def _app_place() -> Iterable[CheckMessage]:
 
 def _second_printers() -> Iterable[CheckMessage]:
     handlers = logging.getLogger().handlers
-    ours = any(type(handler) is logs.Handler for handler in handlers)
-    if ours and any(logging_setup.is_console(handler) for handler in handlers):
+    ours = any(type(handler) is logger.Handler for handler in handlers)
+    if ours and any(setup.is_console(handler) for handler in handlers):
         yield checks.Warning(
             "The root logger has a console handler besides ours: every line is printed twice.",
             hint="Take the handler out of LOGGING['root'], or set CRM_MONITORING['CONFIGURE_LOGGING'] to False.",

@@ -12,11 +12,11 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from crm_monitoring import conf, faults, hooks
-from crm_monitoring.lines import is_structured
-from crm_monitoring.logging_setup import effective_level
+from crm_monitoring.logs.lines import is_structured
+from crm_monitoring.logs.output import LOST_LINES
+from crm_monitoring.logs.setup import effective_level
 from crm_monitoring.sentry import DELIVERY_FAILED
 from crm_monitoring.sentry import status as sentry_status
-from crm_monitoring.streams import LOST_LINES
 
 READY_SECONDS = 1.0
 # What Django makes of DATABASES = {}.

@@ -12,8 +12,8 @@ from time import perf_counter, time
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
-from crm_monitoring import conf, context, faults, hooks
-from crm_monitoring.logs import get_logger
+from crm_monitoring import conf, faults, hooks, work
+from crm_monitoring.logs.logger import get_logger
 from crm_monitoring.records import OperationRecord
 from crm_monitoring.sentry import OperationSpan, start_operation_span
 
@@ -205,7 +205,7 @@ class _Run:
         _tell(self, type(error).__name__ if failed else None)
 
     def record(self, threshold_ms: float, error: str | None) -> OperationRecord:
-        request = context.current()
+        request = work.current()
         return OperationRecord(
             name=self.monitor.name,
             operation=self.monitor.operation,

@@ -16,10 +16,10 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from crm_monitoring import conf, context, faults
-from crm_monitoring.context import Query, RequestContext
-from crm_monitoring.logs import get_logger
+from crm_monitoring import conf, faults, work
+from crm_monitoring.logs.logger import get_logger
 from crm_monitoring.sentry.spans import AnySpan, finish_query_span, start_query_span
+from crm_monitoring.work import Query, RequestContext
 
 _MAX_STATEMENTS = 1000
 _MAX_SQL = 4096
@@ -120,7 +120,7 @@ def _note(query: Query, span: AnySpan | None) -> None:
             _tell_slow(query, place, config.SLOW_QUERY_MS)
         if span is not None:
             finish_query_span(span, place)
-        request = context.current()
+        request = work.current()
         if request is not None:
             _count(request, query, config.N_PLUS_ONE_THRESHOLD)
     except Exception as error:

@@ -13,7 +13,7 @@ from django.utils.translation import get_language, gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from crm_monitoring import conf, context, faults
+from crm_monitoring import conf, faults, work
 from crm_monitoring.health import check_monitoring_health, databases_ready, is_degraded
 from crm_monitoring.performance import unmonitored
 from crm_monitoring.sentry import capture_exception, capture_message
@@ -97,7 +97,7 @@ def server_error(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRespons
 
 
 def _ids(request: HttpRequest) -> tuple[str | None, str | None]:
-    running = context.current()
+    running = work.current()
     # Outside the middleware there is none, or another request's.
     return (running.request_id, running.event_id) if running and running.request is request else (None, None)
 

@@ -18,7 +18,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from sentry_sdk import integrations
 
-from crm_monitoring import context, faults, hooks
+from crm_monitoring import faults, hooks, work
 from crm_monitoring.dashboard import apps as dashboard
 from crm_monitoring.hooks import Record
 from crm_monitoring.sentry.transport import MemoryTransport
@@ -96,12 +96,12 @@ def _clean() -> Iterator[None]:
     """No state of one test reaches the next, and what production swallows is raised."""
     faults.reset()
     faults.reraise = True
-    context.use(None)
+    work.use(None)
     structlog.contextvars.clear_contextvars()
     with sentry_sdk.isolation_scope() as scope:
         scope.clear()
         yield
-    context.use(None)
+    work.use(None)
     structlog.contextvars.clear_contextvars()
     faults.reraise = False
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from crm_monitoring.views import test_sentry
-from tests import failures, views
+from tests import breakages, views
 
 handler500 = "crm_monitoring.views.server_error"
 
@@ -41,7 +41,7 @@ urlpatterns = [
     path("reads-body/", views.reads_body),
     path("drf/", views.drf),
     path("failing-stream/", views.failing_stream),
-    path("failure/<str:how>/", failures.sync),
-    path("async-failure/<str:how>/", failures.asynchronous),
+    path("failure/<str:how>/", breakages.sync),
+    path("async-failure/<str:how>/", breakages.asynchronous),
     path("template/", views.template),
 ]

@@ -16,8 +16,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from crm_monitoring.dashboard import models
+from crm_monitoring.dashboard.inbox.untrusted import indented
 from crm_monitoring.dashboard.store import database, issues
-from crm_monitoring.dashboard.untrusted import indented
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # cannot be subscripted at run time

@@ -24,7 +24,7 @@ class DashboardConfig(AppConfig):
     label = "crm_monitoring_dashboard"
     verbose_name = _("Monitoring dashboard")
     default_auto_field = "django.db.models.BigAutoField"
-    monitoring_subcommands = "crm_monitoring.dashboard.subcommands"
+    monitoring_subcommands = "crm_monitoring.dashboard.commands.subcommands"
 
     def ready(self) -> None:
         """Start collecting. Opens no connection, starts no thread; may run more than once."""
@@ -36,10 +36,12 @@ class DashboardConfig(AppConfig):
 
 def connect() -> None:
     """Collect from now on, and write what is collected."""
-    from crm_monitoring.dashboard import alerts, collector, flushing, inbox
+    from crm_monitoring.dashboard import alerts, flushing
+    from crm_monitoring.dashboard.inbox import receiver
+    from crm_monitoring.dashboard.metrics import collector
 
     hooks.register(collector.collect)
-    transport.register_receiver(inbox.receive)
+    transport.register_receiver(receiver.receive)
     for writer in _writers():
         flushing.register(writer)
     request_finished.connect(flushing.after_request, dispatch_uid=_UID)
@@ -49,17 +51,19 @@ def connect() -> None:
     alerts.load()
     for source in (flushing.problems, alerts.problems):
         health.register_problems(source)
-    health.register_section("inbox", inbox.counts)
+    health.register_section("inbox", receiver.counts)
 
 
 def disconnect() -> None:
     """Collect nothing any more; what is held is forgotten."""
-    from crm_monitoring.dashboard import alerts, collector, flushing, inbox
-    from crm_monitoring.dashboard.alerts import running
+    from crm_monitoring.dashboard import alerts, flushing
+    from crm_monitoring.dashboard.alerts import scheduler
+    from crm_monitoring.dashboard.inbox import receiver
+    from crm_monitoring.dashboard.metrics import collector
     from crm_monitoring.dashboard.store import compaction
 
     hooks.unregister(collector.collect)
-    transport.unregister_receiver(inbox.receive)
+    transport.unregister_receiver(receiver.receive)
     for writer in _writers():
         flushing.unregister(writer)
     request_finished.disconnect(dispatch_uid=_UID)
@@ -69,17 +73,18 @@ def disconnect() -> None:
     for source in (flushing.problems, alerts.problems):
         health.unregister_problems(source)
     health.unregister_section("inbox")
-    for part in (collector, inbox, compaction, flushing, running):
+    for part in (collector, receiver, compaction, flushing, scheduler):
         part.reset()
 
 
 def _writers() -> tuple[Writer, ...]:
-    from crm_monitoring.dashboard import collector, inbox
     from crm_monitoring.dashboard.flushing import Writer
+    from crm_monitoring.dashboard.inbox import receiver
+    from crm_monitoring.dashboard.metrics import collector
     from crm_monitoring.dashboard.store import compaction
 
     return (
         Writer(collector.write, collector.has_work),
-        Writer(inbox.write, inbox.has_work),
+        Writer(receiver.write, receiver.has_work),
         Writer(compaction.run, compaction.is_due),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.urls import path
 
-from crm_monitoring.dashboard.views import figures, issues
-from crm_monitoring.dashboard.views.alerts import show_alerts
-from crm_monitoring.dashboard.views.overview import show_overview
+from crm_monitoring.dashboard.pages import figures, issues
+from crm_monitoring.dashboard.pages.alerts import show_alerts
+from crm_monitoring.dashboard.pages.overview import show_overview
 
 app_name = "crm_monitoring_dashboard"
 

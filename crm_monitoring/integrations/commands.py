@@ -14,10 +14,10 @@ from typing import Any, TypeGuard
 
 from django.core.management.base import BaseCommand, CommandError
 
-from crm_monitoring import context, faults
+from crm_monitoring import faults, work
 from crm_monitoring.integrations.work import Work
 from crm_monitoring.sentry import capture_crash
-from crm_monitoring.sentry.reports import is_held
+from crm_monitoring.sentry.failures import is_held
 from crm_monitoring.sentry.units import current
 
 # What these run is the work of others: requests, tests, what a person types. And `monitoring test` waits for its own events.
@@ -63,7 +63,7 @@ class _Run:
 @faults.guarded
 def _begin_command(command: BaseCommand) -> Work | None:
     kinds = {_name_of(kind) for kind in type(command).__mro__}
-    if current() is not None or context.current() is not None or not _NO_UNITS.isdisjoint(kinds):
+    if current() is not None or work.current() is not None or not _NO_UNITS.isdisjoint(kinds):
         return None
     name = _name_of(type(command))
     return Work(f"manage.py {name}", "custom", fields={"command": name}, tags={})

@@ -7,10 +7,10 @@ from time import perf_counter, time
 
 import structlog
 
-from crm_monitoring import context, hooks
+from crm_monitoring import hooks, work
 from crm_monitoring.records import OperationRecord
 from crm_monitoring.sentry import set_tag
-from crm_monitoring.sentry.reports import end_unit
+from crm_monitoring.sentry.failures import end_unit
 from crm_monitoring.sentry.units import Unit
 
 TASK = "queue.task"
@@ -37,7 +37,7 @@ class Work:
         self._name, self._operation = name, operation
         self._started, self._clock = time(), perf_counter()
         self._unit: Unit | None = None
-        if context.current() is None:
+        if work.current() is None:
             self._unit = Unit(name, source)
             for key, value in tags.items():
                 set_tag(key, value)

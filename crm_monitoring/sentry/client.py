@@ -20,16 +20,16 @@ from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.transport import Transport
 
 from crm_monitoring import conf, faults
-from crm_monitoring.patterns import FILTERED
 from crm_monitoring.release import detect_release
-from crm_monitoring.sentry import ending, tally
-from crm_monitoring.sentry.gate import HELD_BACK, Gate
-from crm_monitoring.sentry.integration import RequestIntegration
+from crm_monitoring.scrubbing.secret_forms import FILTERED
+from crm_monitoring.sentry import ending, sessions
+from crm_monitoring.sentry.before_send import HELD_BACK, Gate
+from crm_monitoring.sentry.django import RequestIntegration
 from crm_monitoring.sentry.mode import is_streaming
-from crm_monitoring.sentry.plain import PlainParts
 from crm_monitoring.sentry.sampling import sample_rate
-from crm_monitoring.sentry.threads import PlainThreadsIntegration
 from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers, has_waiting
+from crm_monitoring.sentry.tuning.serializer import PlainParts
+from crm_monitoring.sentry.tuning.threads import PlainThreadsIntegration
 
 Hook = Callable[[Any, Any], Any]
 
@@ -113,7 +113,7 @@ def init_sentry() -> bool:
 def _start(asked: tuple[conf.Config, bool]) -> None:
     global _started_with, _given, _refused, _gate
     config, _ = asked
-    tally.flush()
+    sessions.flush()
     # Its threads end once they have sent what is queued.
     sentry_sdk.get_client().close(timeout=0)
     _given, _refused, _gate = {**config.SENTRY_OPTIONS, **_captured_by}, {}, Gate(config)
@@ -126,7 +126,7 @@ def _start(asked: tuple[conf.Config, bool]) -> None:
         sentry_sdk.init(**_options(config, _given, _gate))
     _started_with = asked
     _silence_the_sdk()
-    ending.before_closing(tally.flush)
+    ending.before_closing(sessions.flush)
     ending.finish(_tell_held_back)
     ending.flush_on_sigterm()
 

@@ -13,7 +13,7 @@ from types import FrameType
 import sentry_sdk
 
 from crm_monitoring import conf, faults
-from crm_monitoring.sentry.reports import send_all_held
+from crm_monitoring.sentry.failures import send_all_held
 from crm_monitoring.sentry.transport import OrderedTransport, lose_waiting
 
 _LONGER_SECONDS = 0.5

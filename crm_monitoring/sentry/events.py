@@ -10,14 +10,14 @@ from typing import Any, cast
 
 import sentry_sdk
 
-from crm_monitoring import conf, context
+from crm_monitoring import conf, work
 from crm_monitoring.faults import guarded
-from crm_monitoring.logs import handled_error
-from crm_monitoring.privacy import scrub_text
+from crm_monitoring.logs.logger import handled_error
 from crm_monitoring.rendering import cut, text
-from crm_monitoring.sentry.crumbs import fields_of, leave_crumb, level_of
+from crm_monitoring.scrubbing.configured import scrub_text
+from crm_monitoring.sentry.breadcrumbs import fields_of, leave_crumb, level_of
+from crm_monitoring.sentry.failures import About, report
 from crm_monitoring.sentry.mode import mode
-from crm_monitoring.sentry.reports import About, report
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -105,7 +105,7 @@ def set_user_context(user_id: Any, email: str | None = None, username: str | Non
 @guarded
 def set_transaction_context(name: str, operation: str = "http.server") -> None:
     """Name the current transaction and say what kind of work it is, in place of the route."""
-    request = context.current()
+    request = work.current()
     if request is not None and request.trace is not None:
         request.trace.rename(name, operation)
     else:

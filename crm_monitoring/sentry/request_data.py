@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from sentry_sdk.scope import should_send_default_pii
 from sentry_sdk.utils import walk_exception_chain
 
-from crm_monitoring import context
-from crm_monitoring.names import endpoint_of
-from crm_monitoring.sentry.crumbs import add_breadcrumbs, host_of
+from crm_monitoring import work
+from crm_monitoring.requests.routes import endpoint_of
+from crm_monitoring.sentry.breadcrumbs import add_breadcrumbs, host_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from crm_monitoring.context import RequestContext
+    from crm_monitoring.work import RequestContext
 
 FILTERED = "[Filtered]"
 _PRIVATE_HEADERS = frozenset(
@@ -41,7 +41,7 @@ def add_request_data(event: Any, hint: Any, request: HttpRequest, running: Reque
     """Add to `event` what is known of `request`; of what the event has already, nothing is replaced."""
     info = {**_request_info(request, running), **event.get("request", {})}
     event["request"] = info
-    user_id = context.evaluated_user_id(request)
+    user_id = work.evaluated_user_id(request)
     if user_id is not None:
         event["user"] = {"id": user_id, **(event.get("user") or {})}
     if event.get("type") != "transaction":
@@ -57,7 +57,7 @@ def add_request_data(event: Any, hint: Any, request: HttpRequest, running: Reque
 
 def _request_info(request: HttpRequest, running: RequestContext | None) -> dict[str, Any]:
     # Before our middleware has begun, no one else knows what is secret in the path.
-    secrets = context.url_secrets_of(request) if running is None else running.url_secrets
+    secrets = work.url_secrets_of(request) if running is None else running.url_secrets
     return {
         "url": f"{request.scheme}://{host_of(request)}{secrets.path}",
         "method": request.method,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from crm_monitoring import context, faults
-from crm_monitoring.privacy import scrub
+from crm_monitoring import faults, work
+from crm_monitoring.scrubbing.configured import scrub
 
 UNSCRUBBED_BREADCRUMBS = "unscrubbed_breadcrumbs"
 _OWN_USER_FIELDS = ("id", "email", "username", "ip_address")
@@ -15,7 +15,7 @@ _APART = frozenset(("breadcrumbs", "user"))
 
 def scrub_event(event: dict[str, Any]) -> dict[str, Any]:
     """Return `event` without secrets. A breadcrumb that cannot be searched costs only itself."""
-    running = context.current()
+    running = work.current()
     clean = {**scrub({name: value for name, value in event.items() if name not in _APART}, running)}
     crumbs, user = event.get("breadcrumbs"), event.get("user")
     if crumbs:
@@ -27,7 +27,7 @@ def scrub_event(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scrubbed(crumbs: list[Any]) -> Iterator[Any]:
-    running = context.current()
+    running = work.current()
     for crumb in crumbs:
         try:
             yield scrub(crumb, running)

@@ -10,8 +10,8 @@ from sentry_sdk.scope import Scope, use_scope
 from sentry_sdk.traces import StreamedSpan
 from sentry_sdk.tracing import Span
 
-from crm_monitoring import context
-from crm_monitoring.privacy import scrub_text
+from crm_monitoring import work
+from crm_monitoring.scrubbing.configured import scrub_text
 from crm_monitoring.sentry.mode import Mode, mode
 
 AnySpan = Span | StreamedSpan
@@ -115,7 +115,7 @@ def start_operation_span(name: str, operation: str) -> OperationSpan | None:
     parent = current_span(how)
     if parent is not None and not parent.sampled:
         return None
-    if parent is None and context.current() is not None:
+    if parent is None and work.current() is not None:
         # A request that is not traced, a health check or a HEAD, makes no transactions of its parts either.
         return None
     scope = sentry_sdk.get_current_scope().fork()
@@ -126,7 +126,7 @@ def start_operation_span(name: str, operation: str) -> OperationSpan | None:
 
 def _start_span(parent: AnySpan | None, name: str, operation: str) -> AnySpan:
     # The name goes into headers of envelopes and of outgoing requests, which pass no hook.
-    name = scrub_text(name, context.current())
+    name = scrub_text(name, work.current())
     # A streamed span is the current one of its scope from its start, the other kind once it is entered.
     if mode().is_streaming:
         return sentry_sdk.traces.start_span(name=name, attributes={"sentry.op": operation})

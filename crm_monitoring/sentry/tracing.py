@@ -13,14 +13,14 @@ from sentry_sdk.traces import StreamedSpan
 from sentry_sdk.tracing import Transaction
 from sentry_sdk.tracing_utils import PropagationContext
 
-from crm_monitoring import conf, context
-from crm_monitoring.names import endpoint_of, resolved, route_of
-from crm_monitoring.privacy import scrub_text
+from crm_monitoring import conf, work
 from crm_monitoring.records import UNROUTED
-from crm_monitoring.sentry import tally
+from crm_monitoring.requests.routes import endpoint_of, resolved, route_of
+from crm_monitoring.scrubbing.configured import scrub_text
+from crm_monitoring.sentry import sessions
 from crm_monitoring.sentry.mode import Mode, mode
 from crm_monitoring.sentry.spans import AnySpan, current_span
-from crm_monitoring.sentry.unsampled import Place, UnsampledTransaction
+from crm_monitoring.sentry.tuning.unsampled import Place, UnsampledTransaction
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -162,7 +162,7 @@ class RequestTrace:
 
     def rename(self, name: str, operation: str) -> None:
         """Name the transaction as its author wants, whatever its route."""
-        self.given_name = name = scrub_text(name, context.current())
+        self.given_name = name = scrub_text(name, work.current())
         sentry_sdk.set_transaction_name(name, source="custom")
         match self._segment:
             case Transaction():
@@ -184,7 +184,7 @@ class RequestTrace:
             self._finish_segment(status)
             if self._is_monitored and self._how.client.transport is not None:
                 is_unsampled = isinstance(self._segment, Transaction) and not self._is_sampled
-                tally.count(self._how.client, outcome, is_unsampled=is_unsampled)
+                sessions.count(self._how.client, outcome, is_unsampled=is_unsampled)
         finally:
             self._isolation.__exit__(None, None, None)
 

@@ -18,7 +18,7 @@ from sentry_sdk.sessions import SessionFlusher
 from sentry_sdk.transport import HttpTransport, Transport
 
 from crm_monitoring import faults
-from crm_monitoring.sentry import tally
+from crm_monitoring.sentry import sessions
 
 DELIVERY_FAILED = "sentry_delivery_"
 """How the kinds of loss begin that tell of a delivery, not of what was in it."""
@@ -159,7 +159,7 @@ class OrderedTransport(Transport):
     def flush(self, timeout: float, callback: Callable[[int, float], None] | None = None) -> None:
         """Wait until everything is sent, the errors first, at most `timeout` seconds."""
         deadline = monotonic() + timeout
-        tally.flush()
+        sessions.flush()
         self._errors.flush(timeout, callback)
         self._rest.flush(max(_LEAST_FLUSH_SECONDS, deadline - monotonic()), callback)
 
@@ -209,7 +209,7 @@ class MemoryTransport(Transport):
 
     def flush(self, timeout: float, callback: Callable[[int, float], None] | None = None) -> None:
         """Keep what is counted so far, too."""
-        tally.flush()
+        sessions.flush()
 
     def payloads(self, kind: str) -> list[dict[str, Any]]:
         """Return what items of a kind ("event", "transaction", "sessions", ...) would have sent, parsed."""

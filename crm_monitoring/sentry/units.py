@@ -14,7 +14,7 @@ import sentry_sdk
 from sentry_sdk.scope import Scope
 
 if TYPE_CHECKING:
-    from crm_monitoring.sentry.reports import Report
+    from crm_monitoring.sentry.failures import Report
 
 
 class Unit:

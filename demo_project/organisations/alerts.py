@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from crm_monitoring import capture_exception, unmonitored
-from crm_monitoring.dashboard.views.alerts import about_alerts
+from crm_monitoring.dashboard.pages.alerts import about_alerts
 
 from . import mails
 

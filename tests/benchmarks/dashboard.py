@@ -130,7 +130,7 @@ def pool(seconds: int) -> list[tuple[Any, ...]]:
 
 
 def counters(count: int) -> tuple[Any, ...]:
-    from crm_monitoring.dashboard.metrics import Sketch
+    from crm_monitoring.dashboard.metrics.sketch import Sketch
 
     durations, sketch = [random.lognormvariate(4.5, 0.8) for _ in range(min(count, 5_000))], Sketch()
     for duration in durations:

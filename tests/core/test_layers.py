@@ -11,15 +11,17 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "crm_monitoring"
 
 LAYERS = (
-    ("lazy", "records", "rendering", "faults", "quota", "keys", "patterns"),
-    ("scrubbing", "release", "tracebacks"),
+    ("lazy", "records", "rendering", "faults"),
+    ("release",),
     ("conf",),
-    ("privacy",),
-    ("context", "names", "clients", "request_ids", "streams", "lines", "logs", "logging_setup"),
+    ("requests", "scrubbing"),
+    ("work",),
+    ("logs",),
     ("sentry",),
     ("hooks", "queries"),
-    ("lifecycle", "streaming", "performance", "health"),
-    ("middleware", "asgi", "views", "checks", "management", "testing"),
+    ("performance", "health"),
+    ("middleware", "asgi", "views"),
+    ("checks", "management", "testing"),
     ("integrations",),
     ("urls", "apps", "pytest_plugin", ""),
 )
@@ -27,8 +29,8 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 DOORS = {
     "sentry_sdk": {"sentry"},
-    "structlog": {"logs", "logging_setup", "rendering", "lifecycle", "integrations"},
-    "django_structlog": {"middleware", "lifecycle", "integrations"},
+    "structlog": {"logs", "rendering", "middleware", "integrations"},
+    "django_structlog": {"middleware", "integrations"},
     "rest_framework": set(),
     "celery": {"integrations"},
 }
@@ -118,4 +120,4 @@ def test_only_the_app_knows_the_integrations(path: Path) -> None:
 def test_one_module_configures_structlog() -> None:
     configuring = {part_of(path) for path in FILES if "structlog.configure" in path.read_text()}
 
-    assert configuring == {"logging_setup"}
+    assert configuring == {"logs"}

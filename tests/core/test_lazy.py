@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from crm_monitoring import patterns
 from crm_monitoring.lazy import pattern
+from crm_monitoring.scrubbing import secret_forms
 
-LAZY = [value for value in vars(patterns).values() if isinstance(value, type(pattern("")))]
-RULES = [rule.pattern for rule in (*patterns.RULES, patterns.EMAIL)]
+LAZY = [value for value in vars(secret_forms).values() if isinstance(value, type(pattern("")))]
+RULES = [rule.pattern for rule in (*secret_forms.RULES, secret_forms.EMAIL)]
 
 
 def test_a_pattern_is_compiled_when_it_is_first_used() -> None:

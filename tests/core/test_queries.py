@@ -13,26 +13,26 @@ from django.db import ConnectionHandler, DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from crm_monitoring import context, faults, queries
-from crm_monitoring.context import RequestContext
+from crm_monitoring import faults, queries, work
 from crm_monitoring.hooks import Record
 from crm_monitoring.queries import shape, watch_query
+from crm_monitoring.work import RequestContext
 from tests import views
 from tests.clients import WSGIClient
 from tests.conftest import Lines, MemoryTransport
 
 pytestmark = pytest.mark.django_db
 
-work: list[Callable[[], Any]] = []
+steps: list[Callable[[], Any]] = []
 
 
 def does(request: HttpRequest) -> HttpResponse:
-    work[-1]()
+    steps[-1]()
     return HttpResponse("done")
 
 
 async def async_does(request: HttpRequest) -> HttpResponse:
-    await sync_to_async(work[-1])()
+    await sync_to_async(steps[-1])()
     return HttpResponse("done")
 
 
@@ -53,7 +53,7 @@ def _urls(settings: Any) -> None:
 def running() -> RequestContext:
     """A request that runs here, without a server."""
     request = RequestContext(HttpRequest(), "id", "GET")
-    context.use(request)
+    work.use(request)
     return request
 
 
@@ -218,7 +218,7 @@ def test_a_query_of_nobodys_code_has_no_place(monkeypatch: pytest.MonkeyPatch) -
 def test_a_query_is_a_span_under_what_made_it(
     sentry: MemoryTransport, wsgi: WSGIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work.append(lambda: run("SELECT %s", ["secret"]))
+    steps.append(lambda: run("SELECT %s", ["secret"]))
 
     wsgi.get("/does/")
 
@@ -234,7 +234,7 @@ def test_the_span_of_a_slow_query_says_where_it_was_made(
     sentry: MemoryTransport, wsgi: WSGIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleepy(monkeypatch, 5)
-    work.append(lambda: run("SELECT 1"))
+    steps.append(lambda: run("SELECT 1"))
 
     wsgi.get("/does/")
 
@@ -287,7 +287,7 @@ def test_lists_of_any_length_are_one_shape(server: WSGIClient, lines: Lines) -> 
         for count in range(2, 14):
             list(get_user_model().objects.filter(pk__in=range(count)))
 
-    work.append(loop)
+    steps.append(loop)
 
     server.get("/does/")
 
@@ -304,7 +304,7 @@ def test_savepoints_are_counted_but_no_statement_of_a_loop(
             with transaction.atomic():
                 pass
 
-    work.append(loop)
+    steps.append(loop)
 
     wsgi.get("/does/")
 

@@ -14,8 +14,8 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 from django.utils import translation
 
-from crm_monitoring import conf, context, faults, views
-from crm_monitoring.context import RequestContext
+from crm_monitoring import conf, faults, views, work
+from crm_monitoring.work import RequestContext
 from tests.clients import WSGIClient
 from tests.conftest import MemoryTransport
 
@@ -29,7 +29,7 @@ def production(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def running(request: HttpRequest, request_id: str) -> HttpRequest:
-    context.use(RequestContext(request, request_id, "GET"))
+    work.use(RequestContext(request, request_id, "GET"))
     return request
 
 

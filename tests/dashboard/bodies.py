@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import orjson
 
-from crm_monitoring.dashboard.grouping import group_of
+from crm_monitoring.dashboard.inbox.grouping import group_of
 from crm_monitoring.dashboard.models import Issue, SlowTransaction
-from crm_monitoring.dashboard.store import occurrences
-from crm_monitoring.dashboard.store.occurrences import Occurrence, Slow
+from crm_monitoring.dashboard.store import issue_writer
+from crm_monitoring.dashboard.store.issue_writer import Occurrence, Slow
 
 START = 1_750_000_000.0
 PAYLOAD = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>"""
@@ -66,7 +66,7 @@ def keep(body: Any, **changes: Any) -> Issue:
         "group": group,
     }
     occurrence = Occurrence(**{**given, **{"event_id": str(named.get("event_id") or given["event_id"])}, **changes})
-    occurrences.record(occurrence)
+    issue_writer.record(occurrence)
     return Issue.objects.get(fingerprint=occurrence.group.fingerprint)
 
 
@@ -90,7 +90,7 @@ def keep_slow(body: Any, duration_ms: float = 1500.0, **changes: Any) -> SlowTra
         "duration_ms": duration_ms,
     }
     slow = Slow(**{**given, **changes})
-    occurrences.record_slow(slow)
+    issue_writer.record_slow(slow)
     return SlowTransaction.objects.get(event_id=slow.event_id)
 
 

@@ -6,11 +6,11 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-from crm_monitoring.dashboard.grouping import group_of
-from crm_monitoring.dashboard.metrics import Sketch
+from crm_monitoring.dashboard.inbox.grouping import group_of
+from crm_monitoring.dashboard.metrics.sketch import Sketch
 from crm_monitoring.dashboard.models import Issue, MetricRow
-from crm_monitoring.dashboard.store import database, occurrences
-from crm_monitoring.dashboard.store.occurrences import Occurrence
+from crm_monitoring.dashboard.store import database, issue_writer
+from crm_monitoring.dashboard.store.issue_writer import Occurrence
 from crm_monitoring.rendering import dumps
 
 
@@ -27,7 +27,7 @@ def event(title: str = "no such category", **given: Any) -> dict[str, Any]:
 def happen(title: str = "no such category", moment: float | None = None, **given: Any) -> Issue:
     """Let an issue happen once."""
     body = event(title, level=given.get("level", "error"))
-    recorded = occurrences.record(
+    recorded = issue_writer.record(
         Occurrence(
             event_id=uuid4().hex,
             moment=moment or time(),

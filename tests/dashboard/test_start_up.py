@@ -41,7 +41,7 @@ print(*sorted(name.rpartition(".")[2] for name in sys.modules if name.startswith
         (
             # What the last flush needs is there before: see `alerts.load`.
             {"ALERT_CHANNELS": {"team": {"type": "email", "to": ["team@example.org"]}}},
-            "channels delivery evaluation messages rules running",
+            "channels delivery evaluation messages rules scheduler",
         ),
     ],
     ids=["no alerts", "rules", "channels"],
@@ -58,10 +58,10 @@ def test_a_command_waits_only_for_what_it_needs_of_alerts(keys: dict[str, Any], 
 def test_alerts_are_loaded_before_the_first_flush_where_somebody_is_told(
     monitoring: Any, monkeypatch: pytest.MonkeyPatch, channels: dict[str, Any]
 ) -> None:
-    monkeypatch.delattr(alerts, "running", raising=False)
-    monkeypatch.delitem(sys.modules, "crm_monitoring.dashboard.alerts.running", raising=False)
+    monkeypatch.delattr(alerts, "scheduler", raising=False)
+    monkeypatch.delitem(sys.modules, "crm_monitoring.dashboard.alerts.scheduler", raising=False)
     monitoring(ALERT_CHANNELS=channels)
 
     alerts.load()
 
-    assert ("crm_monitoring.dashboard.alerts.running" in sys.modules) is bool(channels)
+    assert ("crm_monitoring.dashboard.alerts.scheduler" in sys.modules) is bool(channels)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from crm_monitoring.dashboard.metrics import Sketch
+from crm_monitoring.dashboard.metrics.sketch import Sketch
 from crm_monitoring.dashboard.models import Kind, MetricRow
 
 APDEX_MS = 500

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.db.models import Sum
 
-from crm_monitoring.dashboard.metrics import Sketch
+from crm_monitoring.dashboard.metrics.sketch import Sketch
 from crm_monitoring.dashboard.models import MetricRow
 from tests.dashboard.databases import a_postgresql, databases_of_vendors
 from tests.e2e.processes import Server

@@ -13,25 +13,25 @@ def load() -> None:
     # Now, for the last flush comes as the process ends: CPython forgets that Ctrl+C has ended it, and what code to exit with, once
     # it runs code made of text, as dataclasses are.
     if conf.get().ALERT_CHANNELS:
-        from crm_monitoring.dashboard.alerts import running  # noqa: F401
+        from crm_monitoring.dashboard.alerts import scheduler  # noqa: F401
 
 
 def after_flush() -> None:
     """Look at the rules soon, where there is somebody to tell. A listener of `flushing`."""
     if conf.get().ALERT_CHANNELS:
         # Imported here, for alerts are half of what the dashboard would add to the start of every command.
-        from crm_monitoring.dashboard.alerts import running
+        from crm_monitoring.dashboard.alerts import scheduler
 
-        running.after_flush()
+        scheduler.after_flush()
 
 
 def problems() -> list[str]:
     """Return a sentence for each rule or channel that cannot be used, and for each channel that takes no messages."""
     if not are_asked_for():
         return []
-    from crm_monitoring.dashboard.alerts import running
+    from crm_monitoring.dashboard.alerts import scheduler
 
-    return running.problems()
+    return scheduler.problems()
 
 
 def are_asked_for() -> bool:

@@ -14,7 +14,7 @@ from enum import Enum
 
 from crm_monitoring.dashboard.alerts.rules import MINUTE, Kind, Rule
 from crm_monitoring.dashboard.fields import moment_of
-from crm_monitoring.dashboard.metrics import apdex
+from crm_monitoring.dashboard.metrics.sketch import apdex
 from crm_monitoring.dashboard.models import Alert, Issue
 from crm_monitoring.dashboard.models import Kind as RowKind
 from crm_monitoring.dashboard.store import alerts

@@ -22,7 +22,7 @@ from django.db.models import Count, Exists, F, OuterRef, QuerySet
 
 from crm_monitoring import conf
 from crm_monitoring.dashboard.fields import moment_of
-from crm_monitoring.dashboard.metrics import Sketch
+from crm_monitoring.dashboard.metrics.sketch import Sketch
 from crm_monitoring.dashboard.models import Event, Issue, MetricRow, SlowTransaction, Visit
 from crm_monitoring.dashboard.store import database, digests, leases, transaction
 from crm_monitoring.dashboard.store.rows import COMPACTED_AFTER_S, Batch

@@ -11,7 +11,7 @@ from typing import TypeVar
 from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Subquery
 
 from crm_monitoring.dashboard.fields import moment_of
-from crm_monitoring.dashboard.metrics import apdex
+from crm_monitoring.dashboard.metrics.sketch import apdex
 from crm_monitoring.dashboard.models import OTHER, Deploy, Issue, Kind, MetricRow, Sighting, Visit
 from crm_monitoring.dashboard.store import database
 from crm_monitoring.dashboard.store.digests import Span, floor_to

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from crm_monitoring.dashboard.metrics import Sketch
+from crm_monitoring.dashboard.metrics.sketch import Sketch
 from crm_monitoring.dashboard.models import Kind
 
 COUNTERS = (

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext
 
-from crm_monitoring.dashboard import formatting
+from crm_monitoring.dashboard.pages import formatting
 
 register = template.Library()
 

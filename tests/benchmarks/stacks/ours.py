@@ -43,8 +43,8 @@ def tools() -> Tools:
 def operations() -> dict[str, Callable[[], Any]]:
     """Return single operations that have no other way to be counted."""
     from crm_monitoring import hooks
-    from crm_monitoring.privacy import scrub
     from crm_monitoring.records import RequestRecord
+    from crm_monitoring.scrubbing.configured import scrub
 
     def emit() -> None:
         hooks.emit(

@@ -1,0 +1,1 @@
+"""Subcommands that the dashboard adds to `manage.py monitoring`."""

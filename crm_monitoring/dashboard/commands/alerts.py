@@ -1,0 +1,127 @@
+"""`manage.py monitoring alerts`: for cron, for sites whose processes never rest, and to try rules and channels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from time import sleep, time
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+from django.db import Error
+from django.utils import translation
+from django.utils.connection import ConnectionDoesNotExist
+
+from crm_monitoring import conf
+from crm_monitoring.dashboard.alerts import channels, delivery, messages, scheduler
+from crm_monitoring.dashboard.alerts.channels import NotSent
+from crm_monitoring.dashboard.alerts.evaluation import Change, Finding
+from crm_monitoring.dashboard.alerts.rules import Rule
+from crm_monitoring.dashboard.models import Alert
+from crm_monitoring.dashboard.store import database
+from crm_monitoring.management.commands.monitoring import Subcommand
+from crm_monitoring.scrubbing.configured import scrub_text
+
+NOTHING = "nothing to tell of"
+
+
+class Alerts(Subcommand):
+    """Looks at the rules now, and sends."""
+
+    name = "alerts"
+    help = (
+        "Look at the rules of ALERTS once and send what is due, as cron may do every minute. A site does so by itself after "
+        "requests; that there are none only this tells."
+    )
+
+    @staticmethod
+    def add_arguments(parser: CommandParser) -> None:
+        """Declare --watch, --dry-run and --test."""
+        either = parser.add_mutually_exclusive_group()
+        either.add_argument("--watch", action="store_true", help="Do so every 15 seconds, until interrupted.")
+        either.add_argument("--dry-run", action="store_true", help="Print what would fire and why; change nothing.")
+        either.add_argument("--test", metavar="CHANNEL", help="Send a sample to this channel.")
+
+    def run(self, **options: Any) -> None:
+        """Do what the options say."""
+        if options["test"]:
+            self._test(options["test"])
+            return
+        if not conf.get().ALERT_CHANNELS:
+            raise CommandError("Nobody would be told. Set CRM_MONITORING['ALERT_CHANNELS'], then try again.")
+        if options["watch"]:
+            self._watch()
+            return
+        try:
+            with translation.override(settings.LANGUAGE_CODE):
+                self._print_findings() if options["dry_run"] else self._run_round()
+        except (Error, ConnectionDoesNotExist) as error:
+            raise CommandError(_complaint(error)) from None
+
+    def _test(self, name: str) -> None:
+        known = {channel.name: channel for channel in channels.active()}
+        if name not in known:
+            raise CommandError(f"There is no usable channel {name!r}. There are: {', '.join(known) or 'none'}.")
+        try:
+            delivery.try_now(known[name], messages.sample(datetime.now(UTC)))
+        except NotSent as error:
+            raise CommandError(f"The channel {name!r} did not take it: {error.reason}.") from None
+        self.stdout.write(self.style.SUCCESS(f"The channel {name!r} took it."))
+
+    def _watch(self) -> None:
+        try:
+            while True:
+                try:
+                    self._run_round()
+                except (Error, ConnectionDoesNotExist) as error:
+                    self.stdout.write(self.style.ERROR(_complaint(error)))
+                sleep(scheduler.EVERY_SECONDS)
+        except KeyboardInterrupt:
+            self.stdout.write("Stopped.")
+
+    def _run_round(self) -> None:
+        done = scheduler.run_round()
+        if done.changes is None:
+            self.stdout.write("Another process has just looked at the rules.")
+        else:
+            steps = Counter(change.step.value for change in done.changes)
+            self.stdout.write(
+                f"Alerts: {steps['start']} began, {steps['reminder']} still fire, {steps['end']} are over."
+            )
+        for outcome in done.outcomes:
+            failed = self.style.ERROR(f", then it failed: {outcome.error}") if outcome.error else ""
+            self.stdout.write(f"Sent to {outcome.channel}: {outcome.sent}{failed}.")
+
+    def _print_findings(self) -> None:
+        for rule, found, changes in scheduler.look(time()):
+            self.stdout.write(self.style.MIGRATE_HEADING(f"{rule.name}: {messages.describe(rule)}"))
+            for line in list(_described(rule, found, changes)) or [NOTHING]:
+                self.stdout.write(f"  {line}")
+
+
+def _described(rule: Rule, found: Iterable[Finding], changes: Iterable[Change]) -> Iterable[str]:
+    steps = {_key(change.about): change for change in changes}
+    for finding in found:
+        said = "fires" if finding.is_breach else "does not fire"
+        change = steps.pop(_key(finding), None)
+        message = f"; a message would go out: {change.step.value}" if change else ""
+        yield f"{_subject(finding)}: {said}, {messages.measured(finding)}{message}"
+    for change in steps.values():
+        yield f"{_subject(change.about)}: is over; a message would go out: {change.step.value}"
+
+
+def _key(about: Finding | Alert) -> tuple[str, str]:
+    return about.environment, about.subject
+
+
+def _subject(about: Finding | Alert) -> str:
+    return scrub_text(" ".join(filter(None, (about.environment, about.title))))
+
+
+def _complaint(error: Exception) -> str:
+    return (
+        f"The rules could not be looked at. The database {database()!r} says: {scrub_text(str(error)).strip()}\n"
+        "Can it be reached and written, and has `manage.py migrate` run?"
+    )

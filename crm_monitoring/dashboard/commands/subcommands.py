@@ -1,0 +1,137 @@
+"""What the dashboard adds to `manage.py monitoring`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS, Error
+from django.utils.connection import ConnectionDoesNotExist
+
+from crm_monitoring import conf
+from crm_monitoring.dashboard import models
+from crm_monitoring.dashboard.commands import sentry_releases
+from crm_monitoring.dashboard.commands.alerts import Alerts
+from crm_monitoring.dashboard.commands.status import Status
+from crm_monitoring.dashboard.store import compaction, database, deploys
+from crm_monitoring.management.commands.monitoring import Subcommand, subcommand
+from crm_monitoring.release import detect_release
+from crm_monitoring.scrubbing.configured import scrub_text
+
+subcommand(Status)
+subcommand(Alerts)
+
+
+@subcommand
+class Deploy(Subcommand):
+    """Notes that a release went live, here and at Sentry."""
+
+    name = "deploy"
+    help = (
+        "Note that a release went live: a marker in the charts and, with SENTRY_AUTH_TOKEN, SENTRY_ORG and "
+        "SENTRY_PROJECT, release and deploy at Sentry. Run again within ten minutes, it moves its marker."
+    )
+
+    @staticmethod
+    def add_arguments(parser: CommandParser) -> None:
+        """Declare --release, --environment and --url."""
+        parser.add_argument("--release", help="The version that went live (default: the one that runs).")
+        parser.add_argument("--environment", help="Where it went live (default: the setting's ENVIRONMENT).")
+        parser.add_argument("--url", default="", help="A page about it: the job, the list of changes.")
+
+    def run(self, **options: Any) -> None:
+        """Do both, whichever of them fails, and fail with what did."""
+        deploy = _deploy(options["release"], options["environment"], options["url"])
+        complaints = [complaint for complaint in (self._store(deploy), self._tell(deploy)) if complaint]
+        if complaints:
+            raise CommandError(" ".join(complaints))
+
+    def _store(self, deploy: models.Deploy) -> str | None:
+        try:
+            is_new = deploys.mark(deploy)
+        except (Error, ConnectionDoesNotExist) as error:
+            return f"The marker is not stored. {_advice(error)}"
+        moved = "" if is_new else ", moved to now"
+        self.stdout.write(self.style.SUCCESS(f"The marker is stored: {deploy}{moved}."))
+        return None
+
+    def _tell(self, deploy: models.Deploy) -> str | None:
+        config = conf.get()
+        if not any(getattr(config, name) for name in sentry_releases.KEYS):
+            return None
+        missing = [name for name in (*sentry_releases.KEYS, "SENTRY_URL") if not getattr(config, name)]
+        if missing:
+            return f"Sentry was not told, for {' and '.join(missing)} cannot be used or is not set."
+        try:
+            created = sentry_releases.tell(deploy, config)
+        except sentry_releases.NotTold as error:
+            return f"Sentry was not told. {error}"
+        self.stdout.write(self.style.SUCCESS(f"Created at {config.SENTRY_URL}: {created}."))
+        return None
+
+
+def _deploy(release: str | None, environment: str | None, url: str) -> models.Deploy:
+    # An empty argument is a variable of the CI that is not set: no reason to take the default for it.
+    deploy = models.Deploy(
+        release=_running_release() if release is None else release,
+        environment=conf.get().ENVIRONMENT if environment is None else environment,
+        moment=datetime.now(UTC),
+        url=url,
+    )
+    complaint = next(_complaints(deploy), None)
+    if complaint:
+        raise CommandError(complaint)
+    return deploy
+
+
+def _running_release() -> str:
+    release = conf.get().SENTRY_RELEASE or detect_release()
+    if not release:
+        raise CommandError("Which release? Say it by --release, or set SENTRY_RELEASE.")
+    return release
+
+
+def _complaints(deploy: models.Deploy) -> Iterator[str]:
+    for name in ("release", "environment", "url"):
+        if not getattr(deploy, name).isprintable():
+            yield f"--{name} holds signs that cannot be printed."
+    if scrub_text(deploy.url) != deploy.url:
+        yield "--url holds a secret, which all who see the dashboard would see: leave it out."
+    try:
+        deploy.clean_fields()
+    except ValidationError as error:
+        yield from (f"--{name}: {' '.join(said)}" for name, said in error.message_dict.items())
+
+
+@subcommand
+class Prune(Subcommand):
+    """Makes room in the database."""
+
+    name = "prune"
+    help = (
+        "Compact what is told minute by minute, and delete what is older than RETENTION_DAYS. Running it is optional."
+    )
+
+    def run(self, **options: Any) -> None:
+        """Do all there is to do, and say what was done."""
+        try:
+            done = compaction.prune()
+        except (Error, ConnectionDoesNotExist) as error:
+            raise CommandError(f"Not all is pruned. {_advice(error)}") from None
+        self.stdout.write(f"Compacted: {done.compacted} rows fewer tell the same.")
+        self.stdout.write(
+            f"Deleted, as older than {conf.get().RETENTION_DAYS} days: {done.rows} metric rows, {done.visits} visits, "
+            f"{done.events} events, {done.transactions} slow transactions, {done.issues} issues."
+        )
+
+
+def _advice(error: Exception) -> str:
+    alias = database()
+    option = "" if alias == DEFAULT_DB_ALIAS else f" --database={alias}"
+    return (
+        f"The database {alias!r} says: {scrub_text(str(error)).strip()}\nCan it be reached and written, and has "
+        f"`manage.py migrate{option}` run?"
+    )

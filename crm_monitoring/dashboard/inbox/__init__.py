@@ -1,0 +1,1 @@
+"""The inbox: events as they leave, kept as issues in the database of the project."""

@@ -1,0 +1,146 @@
+"""The page of alerts: the rules, what is firing, what was sent to whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.timesince import timesince
+from django.views.decorators.http import require_safe
+
+from crm_monitoring import conf
+from crm_monitoring.dashboard import flushing
+from crm_monitoring.dashboard.alerts import channels, rules
+from crm_monitoring.dashboard.alerts.messages import ISSUE_KINDS, describe
+from crm_monitoring.dashboard.alerts.rules import Kind, Rule
+from crm_monitoring.dashboard.models import Alert, Delivery
+from crm_monitoring.dashboard.pages import formatting
+from crm_monitoring.dashboard.pages.access import dashboard_view
+from crm_monitoring.dashboard.pages.links import figures_of
+from crm_monitoring.dashboard.store import alerts
+
+HISTORY = 50
+EXAMPLE = """CRM_MONITORING = {
+    "SITE_URL": "https://crm.example.org/",
+    "ALERT_CHANNELS": {"team": {"type": "email", "to": ["team@example.org"]}},
+}"""
+
+_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class RuleRow(NamedTuple):
+    """A rule as people read it, and of how many subjects it is true now."""
+
+    rule: Rule
+    condition: str
+    window: str
+    cooldown: str
+    channels: Sequence[str]
+    firing: int
+
+
+class AlertRow(NamedTuple):
+    """
+    An alert with its figure, and where more is to be seen of it.
+
+    Attributes:
+        title: The issue, endpoint or operation; of an environment as a whole what its rule looks for.
+        condition: What its rule looks for, where the title does not say so.
+        link: The issue's page, or the figures of the endpoint; empty where there is no page for it.
+    """
+
+    alert: Alert
+    title: str
+    condition: str
+    figure: str
+    link: str
+
+
+class Message(NamedTuple):
+    """A delivery, and the alert that it is about."""
+
+    delivery: Delivery
+    row: AlertRow
+
+
+@dashboard_view
+@require_safe
+def show_alerts(request: HttpRequest) -> HttpResponse:
+    """Show the rules with their state, what is firing, and the latest alerts with their deliveries."""
+    flushing.flush()
+    return render(request, "crm_monitoring/dashboard/alerts.html", about_alerts())
+
+
+def about_alerts() -> dict[str, Any]:
+    """Return what the page shows: rules, what is wrong with some, what is firing, and the latest alerts."""
+    active = {rule.name: rule for rule in rules.active()}
+    firing = alerts.firing()
+    counts = Counter(alert.rule for alert in firing)
+    return {
+        "channel": next(iter(conf.get().ALERT_CHANNELS), ""),
+        "example": EXAMPLE,
+        "problems": (*rules.problems(), *channels.problems()),
+        "rules": [_rule_row(rule, counts[rule.name]) for rule in active.values()],
+        "firing": [_alert_row(alert, active) for alert in firing],
+        "history": [Message(delivery, _alert_row(delivery.alert, active)) for delivery in alerts.history(HISTORY)],
+    }
+
+
+def now_firing() -> list[AlertRow]:
+    """Return what is firing; where no alert is sent, nobody is asked."""
+    if not conf.get().ALERT_CHANNELS:
+        return []
+    active = {rule.name: rule for rule in rules.active()}
+    return [_alert_row(alert, active) for alert in alerts.firing()]
+
+
+def _rule_row(rule: Rule, firing: int) -> RuleRow:
+    return RuleRow(
+        rule,
+        describe(rule),
+        duration(rule.window),
+        duration(rule.cooldown),
+        rule.channels or tuple(conf.get().ALERT_CHANNELS),
+        firing,
+    )
+
+
+def _alert_row(alert: Alert, active: Mapping[str, Rule]) -> AlertRow:
+    rule = active.get(alert.rule)
+    if rule is None:
+        # It is gone from the setting, and with it what it looked for.
+        return AlertRow(alert, str(alert), "", formatting.NOTHING, "")
+    looked_for = describe(rule)
+    title, below = (alert.title, looked_for) if alert.title else (looked_for, "")
+    return AlertRow(alert, title, below, figure(rule.kind, alert.value), _link(alert, rule.kind))
+
+
+def _link(alert: Alert, kind: Kind) -> str:
+    if kind in ISSUE_KINDS:
+        return reverse("crm_monitoring_dashboard:issue", args=(alert.subject,)) if alert.subject.isdecimal() else ""
+    return figures_of(alert.subject) if alert.subject else reverse("crm_monitoring_dashboard:overview")
+
+
+def figure(kind: Kind, value: float | None) -> str:
+    """Return what was measured, in the unit of the rules of that kind; "–" where nothing was."""
+    match kind:
+        case Kind.NO_REQUESTS:
+            return formatting.NOTHING if value is None else duration(round(value * 60))
+        case Kind.SLOW | Kind.SLOW_OPERATION:
+            return formatting.milliseconds(value)
+        case Kind.APDEX_BELOW:
+            return formatting.score(value)
+        case Kind.FAILED_PERCENT:
+            return formatting.percent(None if value is None else value / 100)
+        case _:
+            return formatting.count(value)
+
+
+def duration(seconds: int) -> str:
+    """Return a length of time: "5 minutes", "1 hour, 30 minutes"."""
+    return timesince(_MOMENT, _MOMENT + timedelta(seconds=seconds))

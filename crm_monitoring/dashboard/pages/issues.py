@@ -1,0 +1,399 @@
+"""The pages of issues and of slow transactions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext, gettext_lazy, ngettext
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_POST, require_safe
+
+from crm_monitoring import conf
+from crm_monitoring.dashboard.inbox.untrusted import indented
+from crm_monitoring.dashboard.models import Event, Issue, Sighting, SlowTransaction
+from crm_monitoring.dashboard.pages import formatting
+from crm_monitoring.dashboard.pages.access import dashboard_view
+from crm_monitoring.dashboard.pages.links import figures_of
+from crm_monitoring.dashboard.pages.presentation import level_of, present, user_of
+from crm_monitoring.dashboard.pages.waterfall import arrange, db_share
+from crm_monitoring.dashboard.store import issues
+from crm_monitoring.dashboard.store.issues import EventView, IssueFilters, Page, Sort, TransactionFilters
+
+CHANGE = "crm_monitoring_dashboard.change_issue"
+
+_NEW = timedelta(days=1)
+_SLOWEST = "slowest"
+_COLUMNS = {
+    Sort.NEWEST: gettext_lazy("Last seen"),
+    Sort.FIRST_SEEN: gettext_lazy("First seen"),
+    Sort.MOST: gettext_lazy("Count"),
+    Sort.USERS: gettext_lazy("Users"),
+}
+
+
+class Option(NamedTuple):
+    """One choice of a filter; the empty value excludes nothing."""
+
+    value: str
+    text: str | Promise
+
+
+class Select(NamedTuple):
+    """A filter to choose from."""
+
+    name: str
+    label: str
+    chosen: str
+    options: Sequence[Option]
+
+
+class Link(NamedTuple):
+    """A link that changes what a list shows; `is_current` where it shows that already."""
+
+    query: str
+    label: str | Promise
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IssueRow:
+    """An issue, and what its badges say of it."""
+
+    issue: Issue
+
+    @property
+    def level(self) -> str:
+        return level_of(self.issue.level)
+
+    @property
+    def is_regressed(self) -> bool:
+        return self.issue.regressed_at is not None and self.issue.status == Issue.Status.OPEN
+
+    @property
+    def is_new(self) -> bool:
+        return not self.is_regressed and datetime.now(UTC) - self.issue.first_seen < _NEW
+
+
+class TransactionRow(NamedTuple):
+    """A slow transaction with its figures as people read them; `user` is empty for nobody."""
+
+    transaction: SlowTransaction
+    duration: str
+    db_share: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How often an issue was seen somewhere; `query` leads to the issues there, `figures` to an endpoint's figures."""
+
+    name: str
+    count: int
+    query: str
+    figures: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One way to tell where an issue was seen."""
+
+    label: str
+    values: Sequence[Seen]
+
+
+# -- issues ---------------------------------------------------------------------------------------------------------------
+
+
+@dashboard_view
+@require_safe
+def list_issues(request: HttpRequest) -> HttpResponse:
+    """Show the issues that match the filters, the open ones unless asked otherwise; `?page=`, `?sort=`."""
+    filters = _issue_filters(request)
+    sort = _sort(request)
+    choices = issues.choices()
+    page = issues.find(filters, sort, _page_number(request))
+    context = {
+        "any_issue": bool(choices.levels),
+        "filters": filters,
+        "sort": sort.value,
+        "selects": [
+            _select("status", gettext("Status"), filters.status, Issue.Status.choices),
+            _select("level", gettext("Level"), filters.level, _options(choices.levels)),
+            *_places(choices, filters),
+        ],
+        "columns": [Link(_query(request, sort=one.value), _COLUMNS[one], one is sort) for one in Sort],
+        "rows": [IssueRow(issue) for issue in page.items],
+        "may_change": request.user.has_perm(CHANGE),
+        "address": request.get_full_path(),
+        **_paging(request, page),
+    }
+    return render(request, "crm_monitoring/dashboard/issues.html", context)
+
+
+def _issue_filters(request: HttpRequest) -> IssueFilters:
+    get = request.GET.get
+    return IssueFilters(
+        search=get("search", ""),
+        status=get("status", Issue.Status.OPEN.value),
+        level=get("level", ""),
+        environment=get("environment", ""),
+        release=get("release", ""),
+        endpoint=get("endpoint", ""),
+    )
+
+
+def _sort(request: HttpRequest) -> Sort:
+    asked = request.GET.get("sort")
+    return next((sort for sort in Sort if sort.value == asked), Sort.NEWEST)
+
+
+@dashboard_view
+@require_safe
+def show_issue(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show an issue with its newest event."""
+    return _show(request, pk)
+
+
+@dashboard_view
+@require_safe
+def show_event(request: HttpRequest, pk: int, event_id: str) -> HttpResponse:
+    """Show an issue with one of its events; `?format=text` and `?format=json` give the event alone."""
+    return _show(request, pk, event_id)
+
+
+def _show(request: HttpRequest, pk: int, event_id: str | None = None) -> HttpResponse:
+    try:
+        view = issues.get(pk)
+    except Issue.DoesNotExist as error:
+        raise Http404 from error
+    event = _event(view.issue, event_id)
+    shown_as = request.GET.get("format")
+    if event is not None and shown_as == "json":
+        return _as_json(event.body)
+    context = {
+        "view": view,
+        "issue": view.issue,
+        "row": IssueRow(view.issue),
+        "places": _seen(view.sightings),
+        "may_change": request.user.has_perm(CHANGE),
+        "address": request.get_full_path(),
+        "kept": event,
+        "event": present(event.body) if event is not None else None,
+        "event_url": _event_url(request, event),
+    }
+    if event is not None and shown_as == "text":
+        return _text(render_to_string("crm_monitoring/dashboard/_event.txt", context))
+    return render(request, "crm_monitoring/dashboard/issue.html", context)
+
+
+def _event(issue: Issue, event_id: str | None) -> EventView | None:
+    """Return the event asked for, or the newest; None where an issue has none any more."""
+    try:
+        return issues.event(issue, event_id)
+    except Event.DoesNotExist as error:
+        if event_id is not None:
+            raise Http404 from error
+        return None
+
+
+def _event_url(request: HttpRequest, event: EventView | None) -> str:
+    if event is None:
+        return ""
+    path = reverse("crm_monitoring_dashboard:event", args=(event.event.issue_id, event.event.event_id))
+    return request.build_absolute_uri(path)
+
+
+def _seen(sightings: Iterable[Sighting]) -> list[Place]:
+    labels = {
+        "endpoint": gettext("Endpoints"),
+        "environment": gettext("Environments"),
+        "release": gettext("Releases"),
+    }
+    counts: dict[str, Counter[str]] = {name: Counter() for name in labels}
+    for sighting in sightings:
+        for name, counted in counts.items():
+            counted[getattr(sighting, name)] += sighting.count
+    return [Place(label, _most(name, counts[name])) for name, label in labels.items() if counts[name]]
+
+
+def _most(name: str, counted: Counter[str]) -> list[Seen]:
+    return [
+        Seen(
+            value,
+            count,
+            urlencode({name: value}) if value else "",
+            figures_of(value) if name == "endpoint" and value else "",
+        )
+        for value, count in counted.most_common()
+    ]
+
+
+@dashboard_view
+@csrf_protect
+@require_POST
+def act(request: HttpRequest) -> HttpResponse:
+    """Resolve, ignore or reopen the issues of the form, then go back to where it was."""
+    if not request.user.has_perm(CHANGE):
+        raise PermissionDenied
+    try:
+        status = Issue.Status(request.POST.get("status", ""))
+        pks = [int(pk) for pk in request.POST.getlist("issue")]
+    except ValueError:
+        return HttpResponseBadRequest("No such status or issue.", content_type="text/plain")
+    issues.set_status(pks, status)
+    messages.success(request, _told(status, len(pks)), fail_silently=True)
+    return HttpResponseRedirect(_way_back(request))
+
+
+def _told(status: Issue.Status, count: int) -> str:
+    match status:
+        case Issue.Status.RESOLVED:
+            told = ngettext("%(count)s issue is resolved.", "%(count)s issues are resolved.", count)
+        case Issue.Status.IGNORED:
+            told = ngettext("%(count)s issue is ignored.", "%(count)s issues are ignored.", count)
+        case _:
+            told = ngettext("%(count)s issue is open.", "%(count)s issues are open.", count)
+    return told % {"count": formatting.count(count)}
+
+
+def _way_back(request: HttpRequest) -> str:
+    address = request.POST.get("next", "")
+    here = url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
+    return address if here else reverse("crm_monitoring_dashboard:issues")
+
+
+# -- slow transactions ----------------------------------------------------------------------------------------------------
+
+
+@dashboard_view
+@require_safe
+def list_transactions(request: HttpRequest) -> HttpResponse:
+    """Show the slow transactions that match the filters, the newest first; `?sort=slowest`, `?page=`."""
+    filters = _transaction_filters(request)
+    slowest_first = request.GET.get("sort") == _SLOWEST
+    choices = issues.transaction_choices()
+    page = issues.transactions(filters, _page_number(request), slowest_first=slowest_first)
+    context = {
+        "any_transaction": bool(choices.endpoints) or page.total > 0,
+        "sort": _SLOWEST if slowest_first else "",
+        "selects": _places(choices, filters),
+        "sorts": [
+            Link(_query(request, sort=""), gettext("Newest first"), not slowest_first),
+            Link(_query(request, sort=_SLOWEST), gettext("Slowest first"), slowest_first),
+        ],
+        "rows": [_transaction_row(transaction) for transaction in page.items],
+        "limit": formatting.milliseconds(conf.get().SLOW_REQUEST_MS),
+        **_paging(request, page),
+    }
+    return render(request, "crm_monitoring/dashboard/transactions.html", context)
+
+
+def _transaction_row(transaction: SlowTransaction) -> TransactionRow:
+    body = issues.body_of(transaction)
+    return TransactionRow(
+        transaction,
+        formatting.milliseconds(transaction.duration_ms),
+        formatting.percent(db_share(body)),
+        user_of(body),
+    )
+
+
+def _transaction_filters(request: HttpRequest) -> TransactionFilters:
+    get = request.GET.get
+    return TransactionFilters(
+        environment=get("environment", ""), release=get("release", ""), endpoint=get("endpoint", "")
+    )
+
+
+@dashboard_view
+@require_safe
+def show_transaction(request: HttpRequest, event_id: str) -> HttpResponse:
+    """Show where a slow transaction has spent its time; `?format=json` gives it alone."""
+    try:
+        view = issues.transaction(event_id)
+    except SlowTransaction.DoesNotExist as error:
+        raise Http404 from error
+    if request.GET.get("format") == "json":
+        return _as_json(view.body)
+    waterfall = arrange(view.body, conf.get().N_PLUS_ONE_THRESHOLD)
+    context = {
+        "transaction": view.transaction,
+        "figures": figures_of(view.transaction.endpoint) if view.transaction.endpoint else "",
+        "event": present(view.body),
+        "waterfall": waterfall,
+        "duration": formatting.milliseconds(view.transaction.duration_ms),
+        "db": formatting.milliseconds(waterfall.db_ms),
+        "db_share": formatting.percent(waterfall.db_share),
+    }
+    return render(request, "crm_monitoring/dashboard/transaction.html", context)
+
+
+# -- what lists have in common --------------------------------------------------------------------------------------------
+
+
+def _places(choices: issues.Choices, filters: IssueFilters | TransactionFilters) -> list[Select]:
+    return [
+        _select("environment", gettext("Environment"), filters.environment, _options(choices.environments)),
+        _select("release", gettext("Release"), filters.release, _options(choices.releases)),
+        _select("endpoint", gettext("Endpoint"), filters.endpoint, _options(choices.endpoints)),
+    ]
+
+
+def _options(values: Iterable[str]) -> list[tuple[str, str]]:
+    return [(value, value) for value in values]
+
+
+def _select(name: str, label: str, chosen: str, options: Iterable[tuple[str, str | Promise]]) -> Select:
+    offered = [Option("", gettext("All")), *(Option(*option) for option in options)]
+    if all(chosen != option.value for option in offered):
+        # A link from elsewhere may ask for more than the list offers: the form must not lose it.
+        offered.append(Option(chosen, chosen))
+    return Select(name, label, chosen, offered)
+
+
+def _page_number(request: HttpRequest) -> int:
+    asked = request.GET.get("page", "")
+    return int(asked) if asked.isdecimal() and len(asked) < 10 else 1
+
+
+def _paging(request: HttpRequest, page: Page[Any]) -> dict[str, Any]:
+    return {
+        "page": page,
+        "previous_query": _query(request, page=page.number - 1) if page.number > 1 else "",
+        "next_query": _query(request, page=page.number + 1) if page.number < page.pages else "",
+    }
+
+
+def _query(request: HttpRequest, **changes: str | int) -> str:
+    """Return the query of the address with changes; another order begins on its first page."""
+    query = request.GET.copy()
+    query.pop("page", None)
+    for name, value in changes.items():
+        query[name] = str(value)
+    return query.urlencode()
+
+
+def _as_json(body: Any) -> HttpResponse:
+    return _alone(indented(body), "application/json")
+
+
+def _text(content: str) -> HttpResponse:
+    return _alone(content.encode(), "text/plain; charset=utf-8")
+
+
+def _alone(content: bytes, content_type: str) -> HttpResponse:
+    # Without nosniff a browser may take what an event holds for a page.
+    return HttpResponse(content, content_type=content_type, headers={"X-Content-Type-Options": "nosniff"})

@@ -1,0 +1,210 @@
+"""
+What happened, written into its issue: issues with their events, and slow transactions.
+
+Each occurrence is written in one short transaction of its own, and recognised by its event's id when it is written again. The
+first statement of it writes: so it waits for its turn, on SQLite too, in place of failing because another process was first.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models.functions import Greatest, Least
+from django.db.transaction import set_rollback
+
+from crm_monitoring import conf
+from crm_monitoring.dashboard import store
+from crm_monitoring.dashboard.fields import MomentField, moment_of
+from crm_monitoring.dashboard.inbox.grouping import Group
+from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Sighting, SlowTransaction
+from crm_monitoring.dashboard.store import database
+
+SLOW_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class About:
+    """
+    What an event and a slow transaction have in common, as their tables take it.
+
+    Attributes:
+        moment: Unix seconds.
+        body: The scrubbed event as JSON.
+    """
+
+    event_id: str
+    moment: float
+    environment: str
+    release: str
+    endpoint: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Occurrence(About):
+    """
+    One event.
+
+    Attributes:
+        count: How many events it stands for: those that the quota held back, and itself.
+        user: Keyed hash of the user's id, empty for nobody.
+    """
+
+    group: Group
+    count: int = 1
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Slow(About):
+    """One transaction that took longer than SLOW_REQUEST_MS."""
+
+    duration_ms: float
+
+
+class Recorded(NamedTuple):
+    """
+    What an occurrence was to its issue.
+
+    Attributes:
+        is_new: It is the issue's first.
+        is_regression: The issue had been resolved.
+    """
+
+    issue_id: int
+    is_new: bool
+    is_regression: bool
+
+
+def record(occurrence: Occurrence) -> Recorded | None:
+    """
+    Add an occurrence to its issue, which is made where there is none.
+
+    Returns:
+        What it was to the issue, or None where it had been recorded before.
+
+    Raises:
+        django.db.Error: if the database cannot take it; it may be tried again.
+    """
+    moment = moment_of(occurrence.moment)
+    if not Issue.objects.using(database()).filter(fingerprint=occurrence.group.fingerprint).exists():
+        # By itself: on MariaDB two transactions that insert a row and then change it may wait for each other.
+        with store.transaction() as using:
+            Issue.objects.using(using).bulk_create([_new_issue(occurrence, moment)], ignore_conflicts=True)
+    with store.transaction() as using:
+        issue = _counted(occurrence, moment, using)
+        if Event.objects.using(using).filter(event_id=occurrence.event_id).exists():
+            set_rollback(True, using=using)
+            return None
+        is_regression = _reopen(issue, moment, using)
+        _sight(issue, occurrence, moment, using)
+        _keep(issue, occurrence, moment, using)
+    return Recorded(issue.pk, issue.count == occurrence.count, is_regression)
+
+
+def _new_issue(occurrence: Occurrence, moment: datetime) -> Issue:
+    group = occurrence.group
+    return Issue(
+        fingerprint=group.fingerprint,
+        title=group.title,
+        place=group.place,
+        logger=group.logger,
+        level=group.level,
+        first_seen=moment,
+        last_seen=moment,
+        first_release=occurrence.release,
+        last_release=occurrence.release,
+    )
+
+
+def _counted(occurrence: Occurrence, moment: datetime, using: str) -> Issue:
+    """Count the occurrence, which locks the issue's row until the transaction ends."""
+    same = Issue.objects.using(using).filter(fingerprint=occurrence.group.fingerprint)
+    # MariaDB assigns from left to right, so what compares with last_seen comes before it.
+    same.update(
+        count=F("count") + occurrence.count,
+        last_release=Case(When(last_seen__lte=moment, then=Value(occurrence.release)), default=F("last_release")),
+        **_seen(moment),
+    )
+    return same.get()
+
+
+def _seen(moment: datetime) -> dict[str, Any]:
+    then = _value(moment)
+    return {"first_seen": Least(F("first_seen"), then), "last_seen": Greatest(F("last_seen"), then)}
+
+
+def _value(moment: datetime) -> Value:
+    # In an expression Django would take it for a DateTimeField, which without USE_TZ takes no aware moment.
+    return Value(moment, MomentField())
+
+
+def _reopen(issue: Issue, moment: datetime, using: str) -> bool:
+    if issue.status != Issue.Status.RESOLVED or (issue.resolved_at is not None and moment <= issue.resolved_at):
+        # What happened before somebody resolved it has only arrived late.
+        return False
+    Issue.objects.using(using).filter(pk=issue.pk).update(
+        status=Issue.Status.OPEN, resolved_at=None, regressed_at=moment
+    )
+    return True
+
+
+def _sight(issue: Issue, occurrence: Occurrence, moment: datetime, using: str) -> None:
+    # Nobody else sights this issue meanwhile: its row is locked.
+    where = {"environment": occurrence.environment, "release": occurrence.release, "endpoint": occurrence.endpoint}
+    known = Sighting.objects.using(using).filter(issue=issue, **where)
+    if not known.update(count=F("count") + occurrence.count, **_seen(moment)):
+        first = Sighting(issue_id=issue.pk, **where, count=occurrence.count, first_seen=moment, last_seen=moment)
+        Sighting.objects.using(using).bulk_create([first])
+    if occurrence.user:
+        _meet(issue, occurrence.user, moment, using)
+
+
+def _meet(issue: Issue, user: str, moment: datetime, using: str) -> None:
+    known = AffectedUser.objects.using(using).filter(issue=issue, user=user)
+    if not known.update(last_seen=Greatest(F("last_seen"), _value(moment))):
+        AffectedUser.objects.using(using).bulk_create([AffectedUser(issue_id=issue.pk, user=user, last_seen=moment)])
+
+
+def _keep(issue: Issue, occurrence: Occurrence, moment: datetime, using: str) -> None:
+    Event.objects.using(using).bulk_create([Event(issue_id=issue.pk, **_kept(occurrence, moment))])
+    events = Event.objects.using(using).filter(issue=issue)
+    surplus = events.count() - max(1, conf.get().EVENTS_PER_ISSUE)
+    if surplus > 0:
+        # After the first: what is told of a failure's beginning is not told again.
+        _delete(events.order_by("pk")[1 : 1 + surplus])
+
+
+def _kept(about: About, moment: datetime) -> dict[str, Any]:
+    return {
+        "event_id": about.event_id,
+        "moment": moment,
+        "environment": about.environment,
+        "release": about.release,
+        "endpoint": about.endpoint,
+        "body": zlib.compress(about.body),
+    }
+
+
+def _delete(rows: QuerySet[Any]) -> None:
+    # MariaDB takes no LIMIT in a subquery.
+    pks = list(rows.values_list("pk", flat=True))
+    rows.model._default_manager.using(rows.db).filter(pk__in=pks).delete()
+
+
+def record_slow(slow: Slow) -> None:
+    """
+    Keep a slow transaction, and of its endpoint the newest fifty. One that is kept already stays as it is.
+
+    Raises:
+        django.db.Error: if the database cannot take it; it may be tried again.
+    """
+    row = SlowTransaction(duration_ms=slow.duration_ms, **_kept(slow, moment_of(slow.moment)))
+    with store.transaction() as using:
+        SlowTransaction.objects.using(using).bulk_create([row], ignore_conflicts=True)
+        alike = SlowTransaction.objects.using(using).filter(endpoint=slow.endpoint)
+        _delete(alike.order_by("-moment", "-pk")[SLOW_KEPT : 2 * SLOW_KEPT])

@@ -1,0 +1,183 @@
+"""
+The only module that configures structlog and the standard library's logging.
+
+Handlers that print to the console give way to ours, so that nothing is printed twice; all else of the host's LOGGING stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from functools import partial, wraps
+from typing import Any
+
+import structlog
+from django.conf import settings
+
+from crm_monitoring import conf, faults
+from crm_monitoring.logs import lines
+from crm_monitoring.logs.logger import BoundLogger, Handler, Processor, built_in, shared, write
+from crm_monitoring.logs.output import descriptor_of
+
+_processors: list[Any] = []
+_observers: tuple[Processor, ...] = ()
+_guests: tuple[Processor, ...] = ()
+# What gives the host its logging back as it was, last step first.
+_undo: list[Callable[[], object]] = []
+
+
+def init_structured_logging(*observers: Processor) -> None:
+    """
+    Configure structlog, and the standard library unless CONFIGURE_LOGGING is off. Safe to call again.
+
+    Args:
+        observers: Processors that see every line, complete, before it is written.
+    """
+    global _observers
+    if observers:
+        _observers = tuple(_guarded(observer) for observer in observers)
+    # The list itself stays: loggers that are cached hold on to it.
+    shared[:] = [*built_in, *_observers, *_guests]
+    _processors[:] = [*shared, write]
+    structlog.configure(
+        processors=_processors,
+        wrapper_class=BoundLogger,
+        logger_factory=_logger_factory(),
+        cache_logger_on_first_use=True,
+    )
+    lines.reset()
+    if conf.get().CONFIGURE_LOGGING:
+        take_over()
+    else:
+        _let_go()
+
+
+@contextmanager
+def observed(observer: Processor) -> Iterator[None]:
+    """Let `observer` see every line of the block, whether loggers are cached or not, and the setting changes or not."""
+    global _guests
+    before = _guests
+    _guests = (*before, _guarded(observer))
+    init_structured_logging()
+    try:
+        yield
+    finally:
+        _guests = before
+        init_structured_logging()
+
+
+def _guarded(observer: Processor) -> Processor:
+    """An observer that fails costs what it observes, not the line."""
+
+    @wraps(observer)
+    def observe(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        try:
+            return observer(logger, method, line)
+        except Exception as error:
+            faults.record("An observer of log lines", error)
+            return line
+
+    return observe
+
+
+def _logger_factory() -> structlog.stdlib.LoggerFactory:
+    # It puts a class of structlog's in the place of the host's.
+    host_class = logging.getLoggerClass()
+    factory = structlog.stdlib.LoggerFactory()
+    logging.setLoggerClass(host_class)
+    return factory
+
+
+def take_over() -> None:
+    """Let our handler write what consoles printed, once. Called again, it takes over what servers have added since."""
+    root = logging.getLogger()
+    if not _undo:
+        _take_over_globals(root)
+    level = min((handler.level for handler in root.handlers if is_console(handler)), default=logging.NOTSET)
+    for logger in _all_loggers():
+        _replace_consoles(logger)
+    if not any(type(handler) is Handler for handler in root.handlers):
+        _add(root, Handler(level))
+    if not _level_is_given():
+        root.setLevel(conf.get().LOG_LEVEL)
+
+
+def _take_over_globals(root: logging.Logger) -> None:
+    _undo.append(partial(root.setLevel, root.level))
+    # What prints warnings of loggers that have no handler, and do not propagate.
+    _undo.append(partial(setattr, logging, "lastResort", logging.lastResort))
+    logging.lastResort = Handler(logging.WARNING)
+    shown_by = warnings.showwarning
+    logging.captureWarnings(True)
+    if warnings.showwarning is not shown_by:
+        _undo.append(partial(logging.captureWarnings, False))
+
+
+def _let_go() -> None:
+    while _undo:
+        _undo.pop()()
+
+
+def _add(logger: logging.Logger, handler: logging.Handler) -> None:
+    logger.addHandler(handler)
+    _undo.append(partial(logger.removeHandler, handler))
+
+
+def _all_loggers() -> Iterator[logging.Logger]:
+    yield logging.getLogger()
+    for logger in list(logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            yield logger
+
+
+def _replace_consoles(logger: logging.Logger) -> None:
+    for handler in [handler for handler in logger.handlers if is_console(handler)]:
+        logger.removeHandler(handler)
+        _undo.append(partial(logger.addHandler, handler))
+        if not _is_printed(logger):
+            ours = Handler(handler.level)
+            ours.filters = list(handler.filters)
+            _add(logger, ours)
+
+
+def _is_printed(logger: logging.Logger) -> bool:
+    """Whether records of `logger` reach a handler of ours, now or when all is taken over."""
+    node: logging.Logger | None = logger
+    while node is not None:
+        if node.parent is None or any(type(handler) is Handler or is_console(handler) for handler in node.handlers):
+            return True
+        node = node.parent if node.propagate else None
+    return False
+
+
+def is_console(handler: logging.Handler) -> bool:
+    """Whether the handler prints to the process's own standard output or error."""
+    stream = getattr(handler, "stream", None)
+    if stream is None or not isinstance(handler, logging.StreamHandler):
+        return False
+    consoles = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    return stream in consoles or any(_is_same_file(stream, console) for console in consoles)
+
+
+def _is_same_file(stream: object, console: object) -> bool:
+    """Whether both write to one file, pipe or terminal, as "/dev/stdout" does."""
+    one, other = descriptor_of(stream), descriptor_of(console)
+    try:
+        return one is not None and other is not None and os.path.sameopenfile(one, other)
+    except OSError:
+        return False
+
+
+def _level_is_given() -> bool:
+    given = getattr(settings, "LOGGING", None) or {}
+    loggers = given.get("loggers") or {}
+    return any("level" in (root or {}) for root in (given.get("root"), loggers.get(""), loggers.get("root")))
+
+
+def effective_level() -> str:
+    """Return the name of the level below which the root logger drops records."""
+    return logging.getLevelName(logging.getLogger().level)

@@ -1,0 +1,1 @@
+"""Facts of an HttpRequest: its route, its id and the client's address."""

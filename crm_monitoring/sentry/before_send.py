@@ -1,0 +1,99 @@
+"""What every item passes on its way out: reported once, not too often, and without secrets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from crm_monitoring import conf, faults, work
+from crm_monitoring.scrubbing.configured import scrub
+from crm_monitoring.sentry.failures import event_of, is_held, is_ignored, mark
+from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of
+from crm_monitoring.sentry.scrubbed import scrub_event
+
+HELD_BACK = "events_held_back"
+_UNWANTED_ATTRIBUTES = frozenset(("process.command_args",))
+
+# What no view of a trace shows, and every span repeats.
+_UNWANTED_SPAN_FIELDS = frozenset(("same_process_as_parent",))
+_UNWANTED_SPAN_DATA = frozenset(("thread.id", "thread.name"))
+_COLUMNS = re.compile(r"SELECT (?:DISTINCT )?[\w\"`.]++(?:, [\w\"`.]++){3,}+ FROM ")
+
+
+class Gate:
+    """The `before_send` hooks. One that fails drops its item, which the SDK counts: nothing leaves unscrubbed."""
+
+    def __init__(self, config: conf.Config) -> None:
+        self._quota = QuotaGuard(config.EVENTS_BURST, config.EVENTS_PER_MINUTE, config.EVENTS_OVERALL_PER_MINUTE)
+
+    def event(self, event: Any, hint: Any) -> Any:
+        """Let an event out, unless its failure made one already or too many are like it."""
+        if event.get("type") == "check_in":
+            return scrub(event)
+        error = _error_of(hint)
+        if error is not None:
+            if is_ignored(error) or _has_event(error, event["event_id"]):
+                return None
+            # One that is held back too: reported again, it is counted once.
+            mark(error, event["event_id"])
+        return _with_release(scrub_event(event)) if self._is_within_quota(event) else None
+
+    def _is_within_quota(self, event: Any) -> bool:
+        if event.get("logger") == HELD_BACK:
+            return True
+        held_back = self._quota.admit(fingerprint_of(event))
+        if held_back is None:
+            faults.lose(HELD_BACK)
+            return False
+        if held_back:
+            event.setdefault("contexts", {})["quota"] = {"held_back": held_back}
+        return True
+
+    def transaction(self, event: Any, hint: Any) -> Any:
+        """Let a transaction out: light, and without the context its templates were rendered with."""
+        event["spans"] = [_light(span) for span in event.get("spans") or ()]
+        return _with_release(scrub_event(event))
+
+    def telemetry(self, item: Any, hint: Any) -> Any:
+        """Let a log line, a metric or a streamed span out."""
+        attributes = item.get("attributes") or {}
+        wanted = {name: value for name, value in attributes.items() if name not in _UNWANTED_ATTRIBUTES}
+        texts = {name: item[name] for name in ("name", "body") if name in item}
+        running = work.current()
+        if running is not None:
+            wanted.setdefault("request_id", running.request_id)
+        return {**item, **scrub({**texts, "attributes": wanted}, running)}
+
+    def held_back(self) -> dict[str, int]:
+        """Return how many events are held back and not told of yet, by what they are about."""
+        return self._quota.held()
+
+    def start_over(self) -> None:
+        """Forget what was counted: in a forked child it is the parent's to tell."""
+        self._quota.start_over()
+
+
+def _error_of(hint: Any) -> BaseException | None:
+    exc_info = (hint or {}).get("exc_info")
+    return exc_info[1] if exc_info else None
+
+
+def _has_event(error: BaseException, event_id: str) -> bool:
+    """Whether another event stands for this failure: one that was sent, or one that what runs here will send."""
+    return (event_of(error) or event_id) != event_id or is_held(error, event_id)
+
+
+def _light(span: dict[str, Any]) -> dict[str, Any]:
+    light = {name: value for name, value in span.items() if name not in _UNWANTED_SPAN_FIELDS}
+    unwanted = _UNWANTED_SPAN_DATA | {"context"} if span.get("op") == "template.render" else _UNWANTED_SPAN_DATA
+    light["data"] = {name: value for name, value in (span.get("data") or {}).items() if name not in unwanted}
+    if span.get("op") == "db":
+        light["description"] = _COLUMNS.sub("SELECT ... FROM ", span.get("description") or "")
+    return light
+
+
+def _with_release(event: Any) -> Any:
+    # An empty release is how the SDK is kept from starting git; a server would take it for a name.
+    if not event.get("release"):
+        event.pop("release", None)
+    return event

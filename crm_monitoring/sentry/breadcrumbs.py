@@ -1,0 +1,129 @@
+"""
+The breadcrumbs of a request: its beginning, its lines and its queries.
+
+Most requests make no event, so a line and a query are only kept; they become breadcrumbs when an event is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from time import time
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from django.core.exceptions import DisallowedHost
+
+from crm_monitoring import work
+from crm_monitoring.requests.client_ip import client_ip
+from crm_monitoring.sentry.mode import Mode
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from crm_monitoring.work import Query, RequestContext
+
+UNTIL = "crm_monitoring_until"
+"""Name in an event's hint: up to which moment, in Unix seconds, lines led to it. Without it all so far did."""
+
+_LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "critical": "fatal"}
+_NOT_FIELDS = frozenset(
+    ("event", "level", "timestamp", "logger", "exc_info", "request_id", "trace_id", "span_id", "user_id")
+)
+
+
+def level_of(line: Mapping[str, Any]) -> Any:
+    """Return Sentry's word for the line's level."""
+    return _LEVELS.get(line["level"], "info")
+
+
+def fields_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the line's author has said beside the event."""
+    return {name: value for name, value in line.items() if name not in _NOT_FIELDS}
+
+
+def leave_crumb(line: Mapping[str, Any], how: Mode) -> None:
+    """Make the line a breadcrumb of what runs now."""
+    running = work.current()
+    # A hook of the project wants each breadcrumb at once, and the SDK's own integration knows nothing of our request.
+    if running is None or how.watches_requests or how.client.options.get("before_breadcrumb") is not None:
+        sentry_sdk.add_breadcrumb(**_line_crumb(line))
+    elif "exc_info" in line:
+        # An exception holds its frames, and these hold the request.
+        running.recent_lines.append((time(), {name: line[name] for name in line if name != "exc_info"}))
+    else:
+        running.recent_lines.append((time(), line))
+
+
+def _line_crumb(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "log",
+        "category": line["logger"],
+        "level": level_of(line),
+        "message": str(line["event"]),
+        "data": fields_of(line),
+    }
+
+
+def add_breadcrumbs(event: Any, hint: Any, running: RequestContext) -> None:
+    """Add to `event` what has happened in the request, in its order, among the breadcrumbs that the SDK holds."""
+    crumbs = event.setdefault("breadcrumbs", {})
+    until = (hint or {}).get(UNTIL)
+    lines = [
+        {**_line_crumb(line), "timestamp": datetime.fromtimestamp(moment, UTC)}
+        for moment, line in list(running.recent_lines)
+        if until is None or moment <= until
+    ]
+    own = [_request_crumb(running), *_earlier_queries(running), *map(_query_crumb, running.recent_queries), *lines]
+    every = sorted([*own, *crumbs.get("values", ())], key=lambda crumb: crumb["timestamp"])
+    crumbs["values"] = every[max(0, len(every) - sentry_sdk.get_client().options["max_breadcrumbs"]) :]
+
+
+def _request_crumb(running: RequestContext) -> dict[str, Any]:
+    request = running.request
+    return {
+        "timestamp": datetime.fromtimestamp(running.started, UTC),
+        "type": "http",
+        "category": "http",
+        "level": "info",
+        "message": f"HTTP Request: {request.method} {request.path}",
+        "data": {
+            "method": request.method,
+            "url": f"{request.scheme}://{host_of(request)}{request.path}",
+            "client_ip": client_ip(request),
+        },
+    }
+
+
+def host_of(request: HttpRequest) -> str:
+    """Return the host that the client asked for, or the server's own name where that host is not allowed."""
+    try:
+        return request.get_host()
+    except DisallowedHost:
+        return str(request.META.get("SERVER_NAME", ""))
+
+
+def _earlier_queries(running: RequestContext) -> Iterator[dict[str, Any]]:
+    shown = list(running.recent_queries)
+    count = running.db_queries - len(shown)
+    if count > 0:
+        duration_ms = max(0.0, running.db_ms - sum(query.duration_ms for query in shown))
+        plural = "y" if count == 1 else "ies"
+        yield {
+            "timestamp": datetime.fromtimestamp(shown[0].started, UTC),
+            "type": "query",
+            "category": "query",
+            "level": "info",
+            "message": f"{count} earlier quer{plural}, {duration_ms:.1f} ms",
+        }
+
+
+def _query_crumb(query: Query) -> dict[str, Any]:
+    return {
+        "timestamp": datetime.fromtimestamp(query.started, UTC),
+        "type": "query",
+        "category": "query",
+        "level": "info",
+        "message": query.sql,
+        "data": {"duration_ms": round(query.duration_ms, 3), "database": query.alias},
+    }

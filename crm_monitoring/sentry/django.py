@@ -1,0 +1,94 @@
+"""
+Our Django integration for sentry_sdk, in place of its own.
+
+The SDK's wraps responses, middleware, signals and cursors, reads the user and costs most of what monitoring costs. Ours hooks in
+where Django offers it: a signal for crashes, processors that add what they know when, and only when, an event is made.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import sentry_sdk
+from django.core.signals import got_request_exception
+from django.db.models import QuerySet
+from sentry_sdk.scope import add_global_event_processor
+from sentry_sdk.serializer import add_global_repr_processor
+
+from crm_monitoring import faults, work
+from crm_monitoring.sentry.events import capture_crash
+from crm_monitoring.sentry.mode import OwnIntegration, mode
+from crm_monitoring.sentry.request_data import add_request_data, with_template_frames
+from crm_monitoring.sentry.sensitive_variables import hide_marked
+from crm_monitoring.sentry.sessions import outcome_of, worse
+from crm_monitoring.sentry.tuning.source_context import add_sources
+
+
+class RequestIntegration(OwnIntegration):
+    """
+    Reports crashed requests, and describes the request on every event made while one runs.
+
+    Args:
+        adds_sources: The client leaves the lines of code around each frame to us.
+    """
+
+    def __init__(self, *, adds_sources: bool = False) -> None:
+        self.adds_sources = adds_sources
+
+    @staticmethod
+    def setup_once() -> None:
+        """Connect the signal and the processors."""
+        got_request_exception.connect(_request_crashed, dispatch_uid="crm_monitoring")
+        add_global_event_processor(_describe)
+        add_global_repr_processor(_unevaluated)
+
+
+def _request_crashed(sender: Any, request: Any, **kwargs: Any) -> None:
+    try:
+        error = sys.exc_info()[1]
+        if error is not None and mode().is_ours:
+            _report(error, request)
+    except Exception as fault:
+        faults.record("Reporting a crash", fault)
+
+
+def _report(error: BaseException, request: Any) -> None:
+    running = work.current()
+    if running is not None and (request is None or running.request is request):
+        running.event_id = capture_crash(error)
+        return
+    # Raised by a middleware outside ours: the request has no scope of its own any more, or never had one.
+    with sentry_sdk.isolation_scope() as scope:
+        scope.add_event_processor(lambda event, hint: add_request_data(event, hint, request, None))
+        capture_crash(error)
+
+
+def _describe(event: Any, hint: Any) -> Any:
+    how = mode()
+    if not how.is_ours:
+        return event
+    running = work.current()
+    try:
+        if running is not None:
+            running.outcome = worse(running.outcome, outcome_of(event))
+            add_request_data(event, hint, running.request, running)
+        event = with_template_frames(event, hint)
+        if how.adds_sources:
+            add_sources(event)
+    except Exception as error:
+        # Less is known then. Left to the SDK it would go on with the event, and without what follows.
+        faults.record("Describing an event", error)
+    try:
+        hide_marked(event, hint, running.request if running is not None else None)
+    except Exception as error:
+        faults.record("Hiding what is marked as sensitive", error)
+        return None
+    return event
+
+
+def _unevaluated(value: Any, hint: Any) -> Any:
+    # The repr of a QuerySet would run its query.
+    if isinstance(value, QuerySet):
+        return f"<QuerySet of {value.model._meta.label}>"
+    return NotImplemented

@@ -1,0 +1,306 @@
+"""
+One event for one failure, however often it is reported on its way.
+
+A failure is a chain of exceptions: causes, contexts and the members of groups. Within a request, a command or a task reports are
+held until it ends, or for ten seconds, and each chain is sent once: with its outermost exception as the title, the fields of
+every report, and `handled` false exactly when it escaped. Elsewhere the first report of a chain is sent at once, and later ones
+get its id.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from time import monotonic, time
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
+from uuid import uuid4
+
+import sentry_sdk
+from sentry_sdk.scope import use_isolation_scope, use_scope
+from sentry_sdk.utils import event_from_exception
+
+from crm_monitoring import conf, faults, work
+from crm_monitoring.sentry import units
+from crm_monitoring.sentry.breadcrumbs import UNTIL
+from crm_monitoring.sentry.units import Unit
+from crm_monitoring.work import RequestContext
+
+Work = RequestContext | Unit
+
+MAX_HELD = 20
+MAX_HELD_SECONDS = 10.0
+_SAME_FAILURE_SECONDS = 60.0
+_JOIN_SECONDS = 1.0
+_MAX_CHAIN = 100
+_SEVERITIES = ("debug", "info", "warning", "error", "fatal")
+_MARK = "_crm_monitoring_event"
+
+
+class _Mark(NamedTuple):
+    event_id: str
+    moment: float
+    work_id: str | None
+
+
+class About(NamedTuple):
+    """What one report says of a failure besides its exception."""
+
+    handled: bool = True
+    mechanism: str = "generic"
+    level: str = "error"
+    logger: str | None = None
+    line: str | None = None
+    fields: Mapping[str, Any] = MappingProxyType({})
+    extra: Mapping[str, Any] = MappingProxyType({})
+    tags: Mapping[str, Any] = MappingProxyType({})
+
+
+class Report:
+    """A failure that is still under way: what is known of it so far."""
+
+    def __init__(self, error: BaseException, about: About) -> None:
+        self.event_id = uuid4().hex
+        self.since = monotonic()
+        self._error = error
+        self._known: dict[int, BaseException] = {}
+        self._event: dict[str, Any] = {"event_id": self.event_id, "timestamp": datetime.now(UTC), "level": about.level}
+        self._mechanism = {"type": about.mechanism, "handled": True}
+        self._lines: list[str] = []
+        self._fields: dict[str, Any] = {}
+        self._extra: dict[str, Any] = {}
+        self._tags: dict[str, Any] = {}
+        self.add(error, about)
+
+    def add(self, error: BaseException, about: About) -> None:
+        """Take in one more report of the same failure."""
+        chain = {id(one): one for one in chain_of(error)}
+        if id(self._error) in chain:
+            self._error = error
+        self._known.update(chain)
+        if not about.handled:
+            self._mechanism = {"type": about.mechanism, "handled": False}
+        self._event["level"] = max(self._event["level"], about.level, key=_severity)
+        self._event.setdefault("logger", about.logger)
+        self._extra.update(about.extra)
+        self._tags.update(about.tags)
+        self._fields.update(about.fields)
+        if about.line is not None:
+            self._lines.append(about.line)
+        # Later scopes know more: the breadcrumbs since, the user that was read meanwhile.
+        self._until = time()
+        self._scopes = (sentry_sdk.get_isolation_scope().fork(), sentry_sdk.get_current_scope().fork())
+
+    def is_of(self, error: BaseException) -> bool:
+        """Whether `error` belongs to this failure: their chains share an exception."""
+        return any(id(one) in self._known for one in chain_of(error))
+
+    def send(self) -> str | None:
+        """Send the event; returns its id, or None where it was dropped."""
+        isolation, current = self._scopes
+        with use_isolation_scope(isolation), use_scope(current):
+            options = sentry_sdk.get_client().options
+            event, hint = event_from_exception(self._error, client_options=options, mechanism=self._mechanism)
+            hint[UNTIL] = self._until
+            # A copy: the thread that reports may add to it meanwhile.
+            event.update(cast(Any, {name: value for name, value in self._event.copy().items() if value}))
+            if self._lines:
+                event.setdefault("contexts", {})["log"] = {"events": self._lines, **self._fields}
+            # What is said of this failure counts more than what is said of all.
+            return sentry_sdk.capture_event(event, hint=hint, extras=self._extra, tags=self._tags)
+
+
+def report(error: BaseException, about: About) -> str | None:
+    """
+    Report a failure, or one more time the same.
+
+    Returns:
+        The id of the event that stands for it, or None where nothing is sent.
+    """
+    if sentry_sdk.get_client().transport is None or is_ignored(error):
+        return None
+    sent = event_of(error)
+    if sent is not None:
+        return sent
+    running = _work()
+    if running is None or running.concluded:
+        return Report(error, about).send()
+    send_overdue(running)
+    return _hold(running, error, about)
+
+
+def _work() -> Work | None:
+    """Return what runs here and holds reports: a request, else a command or a task."""
+    return work.current() or units.current()
+
+
+def _hold(running: Work, error: BaseException, about: About) -> str:
+    # Copies, here and below: the list of a command shrinks in its timer's thread.
+    for known in running.reports.copy():
+        if known.is_of(error):
+            known.add(error, about)
+            return known.event_id
+    if len(running.reports) >= MAX_HELD:
+        _send_first(running)
+    new = Report(error, about)
+    running.reports.append(new)
+    if running.concluded:
+        # Meanwhile, by another thread, which may have missed this one.
+        send_held(running)
+    elif isinstance(running, Unit) and running.timer is None:
+        _watch(running, new)
+    return new.event_id
+
+
+def send_overdue(running: Work) -> None:
+    """Send what has been held for long: a stream may run for hours, and a command for ever."""
+    while (first := _first(running)) is not None and monotonic() - first.since > MAX_HELD_SECONDS:
+        _send_first(running)
+
+
+def send_held(running: Work) -> None:
+    """Send every failure of the request, command or task, each once."""
+    while running.reports:
+        _send_first(running)
+
+
+@faults.guarded
+def _send_first(running: Work) -> None:
+    try:
+        first = running.reports.pop(0)
+    except IndexError:
+        # Another thread was faster.
+        return
+    first.send()
+
+
+def _first(running: Work) -> Report | None:
+    return next(iter(running.reports), None)
+
+
+def _watch(unit: Unit, first: Report) -> None:
+    """Let a thread send what is held in time, though nothing else may happen in the command until then."""
+    due = first.since + MAX_HELD_SECONDS - monotonic()
+    timer = threading.Timer(max(due, 0.0), _send_in_time, (unit,))
+    timer.daemon = True
+    unit.timer = timer
+    try:
+        timer.start()
+    except RuntimeError:
+        # No more threads, or the interpreter ends: it is sent with the next report, or when the unit ends.
+        unit.timer = None
+
+
+@faults.guarded
+def _send_in_time(unit: Unit) -> None:
+    send_overdue(unit)
+    unit.timer = None
+    first = _first(unit)
+    if first is not None and not unit.concluded:
+        _watch(unit, first)
+
+
+def end_unit(unit: Unit, error: BaseException | None = None) -> None:
+    """
+    Send what the unit holds, and leave it.
+
+    Args:
+        error: What escapes it. Who reports that outside once more gets the id of the event it has made here.
+    """
+    unit.concluded = True
+    try:
+        _stop(unit.timer)
+        send_held(unit)
+        made = None if error is None else event_of(error)
+    finally:
+        unit.leave()
+    if error is not None and made is not None:
+        mark(error, made)
+
+
+def _stop(timer: threading.Timer | None) -> None:
+    if timer is not None:
+        timer.cancel()
+        # It may be sending right now, and the process end next.
+        timer.join(_JOIN_SECONDS)
+
+
+def send_all_held() -> None:
+    """Send what the commands and tasks of this process hold: it ends while they run."""
+    for unit in units.running():
+        send_held(unit)
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error` and all that led to it: causes, contexts, members of groups; at most a hundred."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting and len(seen) < _MAX_CHAIN:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+def is_held(error: BaseException, event_id: str | None = None) -> bool:
+    """Whether what runs here holds a report of this failure, that will be another event than this one."""
+    running = _work()
+    return running is not None and any(one.is_of(error) and one.event_id != event_id for one in running.reports.copy())
+
+
+def event_of(error: BaseException) -> str | None:
+    """Return the id of the event that the same failure has made already: in the same work, or else outside of any, lately."""
+    for one in chain_of(error):
+        made = _mark_of(one)
+        if made is not None and _is_of_this_work(made) and monotonic() - made.moment < _SAME_FAILURE_SECONDS:
+            return made.event_id
+    return None
+
+
+def _is_of_this_work(made: _Mark) -> bool:
+    # One exception object may be raised again and again: in another request, command or task it is another failure.
+    if made.work_id == _work_id():
+        return True
+    unit = units.current()
+    # A plain thread does not know the unit that has started it.
+    return made.work_id is None and work.current() is None and unit is not None and made.moment >= unit.since
+
+
+def _mark_of(error: BaseException) -> _Mark | None:
+    # By BaseException's own methods: a class may answer for any attribute, or let none be set.
+    try:
+        made: _Mark = BaseException.__getattribute__(error, _MARK)
+    except AttributeError:
+        return None
+    return made
+
+
+def mark(error: BaseException, event_id: str) -> None:
+    """Remember on the exceptions themselves which event they have made."""
+    # Nowhere else: a list of them would keep their frames alive, and few exceptions take weak references.
+    for one in chain_of(error):
+        BaseException.__setattr__(one, _MARK, _Mark(event_id, monotonic(), _work_id()))
+
+
+def _work_id() -> str | None:
+    running = _work()
+    if running is None:
+        return None
+    return running.unit_id if isinstance(running, Unit) else running.request_id
+
+
+def is_ignored(error: BaseException) -> bool:
+    """Whether IGNORED_EXCEPTIONS names the exception's class, or one that it derives from."""
+    ignored = conf.get().IGNORED_EXCEPTIONS
+    return any(
+        kind.__name__ in ignored or f"{kind.__module__}.{kind.__qualname__}" in ignored for kind in type(error).__mro__
+    )
+
+
+def _severity(level: str) -> int:
+    return _SEVERITIES.index(level) if level in _SEVERITIES else 0

@@ -1,0 +1,512 @@
+from __future__ import annotations
+
+import io
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+
+from crm_monitoring import faults
+from crm_monitoring.logs.output import LOST_LINES, QueuedOutput, StandardOutput, descriptor_of
+from tests.clients import WSGIClient
+
+PIPE_SIZE = 1024 * 1024
+
+START = """
+import os, sys, threading, time, warnings
+warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads, which is what is tested
+import django
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["crm_monitoring"], CRM_MONITORING={keys})
+django.setup()
+from crm_monitoring import faults, get_logger
+logger = get_logger("child")
+"""
+
+
+def child(code: str, stdout: int = subprocess.PIPE, **keys: Any) -> subprocess.Popen[bytes]:
+    """Start a process whose standard output is a pipe, with Django and the keys of CRM_MONITORING set up."""
+    source = START.replace("{keys}", repr(keys)) + textwrap.dedent(code)
+    return subprocess.Popen([sys.executable, "-c", source], stdout=stdout, stderr=subprocess.PIPE)
+
+
+def events(code: str, **keys: Any) -> list[Any]:
+    """Run `code` in a process of its own and return the events of its lines. It must end well and print nothing else."""
+    process = child(code, **keys)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, b"")
+    return [orjson.loads(line)["event"] for line in out.splitlines()]
+
+
+@pytest.fixture
+def output() -> StandardOutput:
+    return StandardOutput()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for descriptor in (reader, writer):
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+@pytest.fixture
+def stdout(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> Callable[[], io.TextIOWrapper]:
+    """Make standard output a pipe. The test calls it, because pytest sets `sys.stdout` when a test begins."""
+
+    def replace() -> io.TextIOWrapper:
+        stream = os.fdopen(pipe[1], "w", closefd=False)
+        monkeypatch.setattr(sys, "stdout", stream)
+        return stream
+
+    return replace
+
+
+def fill(descriptor: int) -> None:
+    os.set_blocking(descriptor, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(descriptor, b"x" * 4096)
+
+
+# -- at once --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_is_on_the_pipe_when_the_call_returns(
+    output: StandardOutput, stdout: Callable[[], io.TextIOWrapper], pipe: tuple[int, int]
+) -> None:
+    stdout()
+
+    output.write(b"line\n")
+
+    assert os.read(pipe[0], 100) == b"line\n"
+
+
+def test_what_was_printed_before_comes_before(
+    output: StandardOutput, stdout: Callable[[], io.TextIOWrapper], pipe: tuple[int, int]
+) -> None:
+    stream = stdout()
+
+    stream.write("printed ")
+    output.write(b"line\n")
+
+    assert os.read(pipe[0], 100) == b"printed line\n"
+
+
+def test_a_stream_without_a_descriptor_gets_text(output: StandardOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+
+    output.write("é\n".encode())
+
+    assert sys.stdout.getvalue() == "é\n"  # type: ignore[attr-defined]
+
+
+class Bare:
+    """As little of a stream as there may be; Celery's has a fileno() that returns None."""
+
+    def __init__(self, fileno: Any = None) -> None:
+        self.text = ""
+        self.fileno = lambda: fileno
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None:
+        pass
+
+
+def test_a_stream_whose_descriptor_is_none_gets_text(output: StandardOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Bare())
+
+    output.write(b"line\n")
+
+    assert sys.stdout.text == "line\n"  # type: ignore[attr-defined]
+    assert descriptor_of(object()) is None
+
+
+@pytest.mark.parametrize("stream", [None, object(), Bare(fileno=10_000)])
+def test_a_stream_that_is_none_or_broken_costs_the_line_and_is_counted(
+    output: StandardOutput, monkeypatch: pytest.MonkeyPatch, stream: Any
+) -> None:
+    monkeypatch.setattr(sys, "stdout", stream)
+
+    output.write(b"line\n")
+
+    assert faults.losses() == {LOST_LINES: 1}
+
+
+@pytest.mark.parametrize("stream", [None, "closed", "no reader"])
+def test_a_request_is_served_though_its_lines_are_lost(
+    server: WSGIClient, monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int], stream: Any
+) -> None:
+    replaced: Any = None if stream is None else os.fdopen(pipe[1], "w", closefd=False)
+    if stream == "closed":
+        replaced.close()
+    elif stream == "no reader":
+        os.close(pipe[0])
+    monkeypatch.setattr(sys, "stdout", replaced)
+
+    answer = server.get("/ok/")
+
+    assert answer.status == 200
+    assert faults.losses() == {LOST_LINES: 2}
+
+
+def test_a_stream_that_logs_what_it_is_given_does_not_go_on_for_ever(
+    output: StandardOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Echo(Bare):
+        def write(self, text: str) -> None:
+            output.write(text.encode())
+
+    monkeypatch.setattr(sys, "stdout", Echo())
+
+    output.write(b"line\n")
+
+    assert faults.losses() == {LOST_LINES: 1}
+
+
+def test_an_interrupt_while_a_line_is_written_is_not_swallowed(
+    output: StandardOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Bare):
+        def write(self, text: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdout", Interrupted())
+
+    with pytest.raises(KeyboardInterrupt):
+        output.write(b"line\n")
+
+
+def test_a_long_line_waits_for_a_reader_of_a_pipe_that_does_not_block(
+    output: StandardOutput, stdout: Callable[[], io.TextIOWrapper], pipe: tuple[int, int]
+) -> None:
+    stdout()
+    os.set_blocking(pipe[1], False)
+    line = b"x" * PIPE_SIZE + b"\n"
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.extend(iter(lambda: os.read(pipe[0], 65536), b"")))
+
+    reader.start()
+    output.write(line)
+    os.close(pipe[1])
+    reader.join()
+
+    assert b"".join(read) == line
+    assert faults.losses() == {}
+
+
+def test_a_line_that_was_torn_does_not_spoil_the_next(
+    output: StandardOutput,
+    stdout: Callable[[], io.TextIOWrapper],
+    pipe: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("crm_monitoring.logs.output._STALL_SECONDS", 0.05)
+    stdout()
+    os.set_blocking(pipe[1], False)
+    output.write(b"x" * PIPE_SIZE + b"\n")
+    while os.read(pipe[0], 65536).endswith(b"x") and _has_more(pipe[0]):
+        pass
+
+    output.write(b"next\n")
+
+    assert os.read(pipe[0], 65536) == b"\nnext\n"
+    assert faults.losses() == {LOST_LINES: 1}
+
+
+def _has_more(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+def test_lines_of_threads_and_processes_do_not_mix() -> None:
+    lines = events(
+        """
+        def work(name):
+            for _ in range(50):
+                logger.info(name, filler="x" * 3000)
+        pids = []
+        for _ in range(3):
+            pid = os.fork()
+            if not pid:
+                threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(3)]
+                [thread.start() for thread in threads]
+                [thread.join() for thread in threads]
+                os._exit(0)
+            pids.append(pid)
+        [os.waitpid(pid, 0) for pid in pids]
+        """
+    )
+
+    assert {name: lines.count(name) for name in set(lines)} == {"w0": 150, "w1": 150, "w2": 150}
+
+
+def test_a_fork_in_the_middle_of_a_write_leaves_the_child_able_to_log() -> None:
+    lines = events(
+        """
+        from crm_monitoring.logs import lines
+        held, go = threading.Event(), threading.Event()
+        def hold():
+            with lines._standard_output._lock:
+                held.set()
+                go.wait()
+        threading.Thread(target=hold, daemon=True).start()
+        held.wait()
+        pid = os.fork()
+        if not pid:
+            logger.info("from_child")
+            os._exit(0)
+        os.waitpid(pid, 0)
+        go.set()
+        """
+    )
+
+    assert lines == ["from_child"]
+
+
+def test_a_signal_handler_may_log_while_its_thread_writes() -> None:
+    lines = events(
+        """
+        import signal
+        signal.signal(signal.SIGALRM, lambda *args: logger.info("alarm"))
+        from crm_monitoring.logs import lines
+        with lines._standard_output._lock:
+            signal.raise_signal(signal.SIGALRM)
+        """
+    )
+
+    assert lines == ["alarm"]
+
+
+# -- through the queue ----------------------------------------------------------------------------------------------------
+
+
+class Slow(StandardOutput):
+    """An output whose reader stalls until it is let go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+        self.written: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        self.go_on.wait()
+        self.written.append(line)
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    output = Slow()
+    yield output
+    output.go_on.set()
+
+
+@pytest.fixture
+def queued(slow: Slow) -> Iterator[QueuedOutput]:
+    wait_for_writers(0)
+    output = QueuedOutput(slow)
+    output.size = 3
+    yield output
+    slow.go_on.set()
+    output.stop()
+
+
+def writers() -> int:
+    """How many writer threads run."""
+    return sum(thread.name == "crm_monitoring-log-writer" and thread.is_alive() for thread in threading.enumerate())
+
+
+def wait_for_writers(count: int) -> None:
+    """Wait until so many writer threads run: one that a test has stalled ends a moment after it may go on."""
+    deadline = time.monotonic() + 30
+    while writers() != count:
+        assert time.monotonic() < deadline, f"{writers()} writer threads run, not {count}"
+        time.sleep(0.001)
+
+
+def wait_until_taken(queued: QueuedOutput) -> None:
+    deadline = time.monotonic() + 30
+    while not queued._queue.empty():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_no_thread_runs_before_the_first_line(queued: QueuedOutput) -> None:
+    assert writers() == 0
+
+    queued.write(b"1\n")
+
+    assert writers() == 1
+
+
+def test_lines_are_written_in_order(queued: QueuedOutput, slow: Slow) -> None:
+    for line in (b"1\n", b"2\n", b"3\n"):
+        queued.write(line)
+    slow.go_on.set()
+
+    assert queued.stop()
+    assert slow.written == [b"1\n", b"2\n", b"3\n"]
+
+
+def test_a_reader_that_stalls_blocks_nobody_and_what_does_not_fit_is_counted(queued: QueuedOutput, slow: Slow) -> None:
+    queued.write(b"taken\n")
+    wait_until_taken(queued)
+    for number in range(5):
+        queued.write(b"%d\n" % number)
+
+    assert faults.losses() == {LOST_LINES: 2}
+    slow.go_on.set()
+    queued.stop()
+    assert slow.written == [b"taken\n", b"0\n", b"1\n", b"2\n"]
+
+
+def test_stopping_gives_up_in_time_and_counts_what_is_left(queued: QueuedOutput) -> None:
+    queued.write(b"taken\n")
+    wait_until_taken(queued)
+    queued.write(b"left\n")
+
+    assert not queued.stop(timeout=0.01)
+    assert faults.losses() == {LOST_LINES: 1}
+
+
+def test_a_stopped_output_ends_its_thread_and_starts_another_with_the_next_line(
+    queued: QueuedOutput, slow: Slow
+) -> None:
+    slow.go_on.set()
+    queued.write(b"1\n")
+    queued.stop()
+    wait_for_writers(0)
+
+    queued.write(b"2\n")
+    queued.stop()
+
+    assert slow.written == [b"1\n", b"2\n"]
+
+
+def test_stopping_what_never_started_is_nothing(queued: QueuedOutput) -> None:
+    assert queued.stop()
+
+
+def test_lines_are_written_at_once_where_no_thread_can_be_started(
+    queued: QueuedOutput, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    slow.go_on.set()
+
+    queued.write(b"1\n")
+
+    assert slow.written == [b"1\n"]
+
+
+def test_lines_after_the_exit_are_written_at_once(queued: QueuedOutput, slow: Slow) -> None:
+    slow.go_on.set()
+    queued.write(b"1\n")
+    queued._exit()
+
+    queued.write(b"2\n")
+
+    assert slow.written == [b"1\n", b"2\n"]
+
+
+def test_lines_after_an_exit_that_found_the_reader_stalled_are_counted(
+    queued: QueuedOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QueuedOutput.stop, "__defaults__", (0.01,))
+    queued.write(b"taken\n")
+    wait_until_taken(queued)
+    queued._exit()
+
+    queued.write(b"late\n")
+
+    assert faults.losses() == {LOST_LINES: 1}
+
+
+def test_what_is_queued_is_flushed_at_exit() -> None:
+    lines = events("[logger.info(f'n{n}') for n in range(500)]", LOG_QUEUE_SIZE=1000)
+
+    assert lines == [f"n{n}" for n in range(500)]
+
+
+def test_lines_logged_at_exit_are_written_too() -> None:
+    code = "import atexit; atexit.register(logger.info, 'late'); logger.info('early')"
+
+    assert events(code, LOG_QUEUE_SIZE=10) == ["early", "late"]
+
+
+def test_the_first_line_of_all_may_be_one_logged_at_exit() -> None:
+    assert events("import atexit; atexit.register(logger.info, 'late')", LOG_QUEUE_SIZE=10) == ["late"]
+
+
+def test_each_line_is_written_once_when_a_process_forks() -> None:
+    lines = events(
+        """
+        logger.info("before")
+        pid = os.fork()
+        logger.info("child" if not pid else "parent")
+        if not pid:
+            sys.exit()
+        os.waitpid(pid, 0)
+        """,
+        LOG_QUEUE_SIZE=100,
+    )
+
+    assert sorted(lines) == ["before", "child", "parent"]
+
+
+def test_a_full_pipe_that_nobody_reads_does_not_stop_a_process_that_queues(pipe: tuple[int, int]) -> None:
+    fill(pipe[1])
+    os.set_blocking(pipe[1], True)
+    code = "[logger.info('n') for _ in range(100)]; print(faults.losses(), file=sys.stderr)"
+
+    process = child(code, stdout=pipe[1], LOG_QUEUE_SIZE=10)
+    _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    lost = int(err.split()[-1].rstrip(b"}"))
+    assert lost >= 100 - 10 - 1
+
+
+def test_a_full_pipe_holds_up_a_process_that_does_not_queue(pipe: tuple[int, int]) -> None:
+    """That is what the queue is for; by default a line is on the stream before the response is."""
+    fill(pipe[1])
+    os.set_blocking(pipe[1], True)
+
+    process = child("print('ready', file=sys.stderr, flush=True); logger.info('n')", stdout=pipe[1])
+    assert process.stderr is not None and process.stderr.readline() == b"ready\n"
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_pipe_without_a_reader_costs_lines_and_nothing_else(pipe: tuple[int, int]) -> None:
+    os.close(pipe[0])
+
+    process = child("logger.info('n'); print(faults.losses(), file=sys.stderr)", stdout=pipe[1])
+    _, err = process.communicate(timeout=30)
+
+    assert (process.returncode, err) == (0, b"{'log_lines': 1}\n")
+
+
+def test_a_closed_standard_output_costs_lines_and_nothing_else() -> None:
+    process = child("sys.stdout.close(); os.dup2(2, 1); logger.info('n'); print(faults.losses(), file=sys.stderr)")
+    _, err = process.communicate(timeout=30)
+
+    assert (process.returncode, err) == (0, b"{'log_lines': 1}\n")
