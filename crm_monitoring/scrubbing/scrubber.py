@@ -7,25 +7,15 @@ Pure Python: it knows neither Django nor Sentry. What has nothing to hide comes 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Set
 from datetime import date, time, timedelta
-from functools import lru_cache
 from operator import is_
 from typing import Any, TypeVar
-from urllib.parse import quote
 
-from crm_monitoring.scrubbing.field_names import MAX_CACHED_LETTERS, SENSITIVE_KEYS, SENSITIVE_NAMES, Keys, Kind
-from crm_monitoring.scrubbing.secret_forms import (
-    EMAIL,
-    FILTERED,
-    RULES,
-    literals,
-    may_hold_pair,
-    pairs,
-    spliced,
-    without_numbers,
-    without_random,
-)
+from crm_monitoring.scrubbing.check_digits import without_numbers
+from crm_monitoring.scrubbing.field_names import MAX_CACHED_LETTERS, SENSITIVE_KEYS, SENSITIVE_NAMES, Kind
+from crm_monitoring.scrubbing.spans import FILTERED
+from crm_monitoring.scrubbing.text import CUT, MOMENT_OR_ID, TextScrubber, remember
 
 __all__ = ["CUT", "FILTERED", "SENSITIVE_KEYS", "SENSITIVE_NAMES", "TOO_DEEP", "TOO_LARGE", "Scrubber"]
 
@@ -33,29 +23,20 @@ T = TypeVar("T")
 
 TOO_DEEP = "[Filtered: too deep]"
 TOO_LARGE = "[Filtered: too large]"
-CUT = "...[cut]"
 
-_MAX_CACHED = 4096
-_MAX_CACHED_SOURCES = 512
-_MAX_CACHED_SOURCE = 2048
 _MAX_DEPTH = 32
 _MAX_ITEMS = 100_000
-_MAX_TEXT = 65_536
 _FIRST_CARD_NUMBER = 10**12
 _PAST_CARD_NUMBERS = 10**19
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 _ATOMS = frozenset((type(None), bool, float))
 _NO_SECRETS = (bool, date, time, timedelta)
 
-# On every line, and the only common text with enough digits to be searched for card numbers.
-_MOMENT_OR_ID = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})?|[0-9a-f]{32}"
-)
 _TRACE_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _NAME = re.compile(r"[\w.-]+")
 
 
-class Scrubber:
+class Scrubber(TextScrubber):
     """
     Replaces secrets by "[Filtered]", in text and in trees of containers. It never changes what it is given.
 
@@ -63,35 +44,16 @@ class Scrubber:
     One scrubber serves all threads.
 
     Args:
-        keys: Names, in words, of what is sensitive anywhere in a key.
-        names: Names of what is sensitive as a whole key.
-        emails: Whether e-mail addresses are replaced too.
-        max_text: Longer text is cut to at most so many characters, between two words, and marked "...[cut]".
         other: Shows an object of a type not known here as something that can be searched, or returns it as it is.
+        kwargs: As for `TextScrubber`.
     """
 
-    def __init__(
-        self,
-        keys: Iterable[str] = SENSITIVE_KEYS,
-        *,
-        names: Iterable[str] = SENSITIVE_NAMES,
-        emails: bool = True,
-        max_text: int = _MAX_TEXT,
-        other: Callable[[Any], Any] | None = None,
-    ) -> None:
-        self.keys = Keys(keys, names)
+    def __init__(self, *args: Any, other: Callable[[Any], Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.other = other
-        self._rules = (*RULES, EMAIL) if emails else RULES
-        self._max_text = max_text
         self.ordinary_keys: set[str] = set()
-        self.clean_texts: set[str] = set()
         self.clean_items: set[tuple[str, str]] = set()
-        self._known_source = lru_cache(_MAX_CACHED_SOURCES)(self._settled_source)
         self.searches = {Kind.URL: self.url, Kind.QUERY: self.query, Kind.SOURCE: self.source}
-
-    def is_sensitive(self, key: str) -> bool:
-        """Tell whether the values of `key` are secrets."""
-        return self.keys.kind(key) is Kind.SENSITIVE
 
     def scrub(self, value: T, renamed: Callable[[str], str] | None = None) -> T:
         """
@@ -109,129 +71,6 @@ class Scrubber:
         """
         result: T = _Walk(self, renamed).any(value, 0)
         return result
-
-    def text(self, text: str) -> str:
-        """
-        Return `text` without its secrets: what has the form of one, and the values of sensitive keys in it.
-
-        Found are `key=value`, `"key": "value"`, `--key value`, URLs with a password, the rows that PostgreSQL and MySQL quote
-        in errors, cards, IBANs, e-mail addresses, PEM blocks, JWTs and the tokens of well-known services.
-        """
-        if text in self.clean_texts or _MOMENT_OR_ID.fullmatch(text):
-            return text
-        if len(text) > self._max_text:
-            return self._settled(self._head(text)) + CUT
-        result = self._settled(text)
-        if result != text:
-            return result
-        if len(text) <= MAX_CACHED_LETTERS:
-            remember(self.clean_texts, text)
-        return text
-
-    def _settled(self, text: str) -> str:
-        result = self._replaced(text)
-        # What one rule replaces can uncover something for a rule before it.
-        return text if result == text else self._replaced(self._replaced(result))
-
-    def _replaced(self, text: str) -> str:
-        for rule in self._rules:
-            if rule.may_apply(text):
-                text = rule.pattern.sub(rule.replacement, text)
-        if may_hold_pair(text):
-            text = spliced(text, pairs(text, self._is_sensitive_in_text))
-        return without_numbers(text)
-
-    def source(self, text: str) -> str:
-        """
-        Return lines of source code without their secrets: what has the form of one, and literals of sensitive keys.
-
-        `password: str` and `login(password=password)` stay, since names are no secrets and people have to read the code.
-        """
-        # The same lines of the same places, in one event after the other.
-        return self._known_source(text) if len(text) <= _MAX_CACHED_SOURCE else self._settled_source(text)
-
-    def _settled_source(self, text: str) -> str:
-        result = self._source(text)
-        return text if result == text else self._source(result)
-
-    def _source(self, text: str) -> str:
-        for rule in self._rules:
-            if rule.may_apply(text):
-                text = rule.pattern.sub(rule.replacement, text)
-        return without_numbers(spliced(text, literals(text, self.is_sensitive)))
-
-    def _is_sensitive_in_text(self, key: str, before: str) -> bool:
-        return self.keys.is_sensitive_in_url(key) if before in ("?", "&") else self.is_sensitive(key)
-
-    def _head(self, text: str) -> str:
-        """Return the beginning of `text`, up to where no secret is cut in two."""
-        head = text[: self._max_text - len(CUT)]
-        return head[: max(head.rfind(sign) for sign in " \n,;&") + 1]
-
-    def query(self, query: str) -> str:
-        """Return a query string without its secrets; more names are sensitive in it than elsewhere: `code`, `key`, `sig`."""
-        result = self.text(f"?{query}")[1:]
-        return query if result == query else result
-
-    def url(self, url: str) -> str:
-        """
-        Return a URL or a path without its secrets: passwords, query values, and segments that look like a credential.
-
-        A segment looks like one if it holds a long run of random letters and digits. A UUID with its dashes does not.
-        """
-        path, sign, rest = url.partition("?")
-        result = self.text(without_random(path) + sign + rest)
-        return url if result == url else result
-
-    def is_url_secret(self, name: str, value: Any) -> bool:
-        """Tell whether a route's parameter is a secret, by its name or by what it looks like."""
-        if value in (None, ""):
-            return False
-        return self.keys.is_sensitive_in_url(name) or self.url(str(value)) != str(value)
-
-    def route(self, path: str, captured: Mapping[str, Any]) -> str:
-        """
-        Return `path` with the values of a route's secret parameters replaced by their names: "/login/{token}/".
-
-        Args:
-            captured: The parameters by name, as `ResolverMatch.kwargs` has them.
-        """
-        names = {
-            form: f"{{{name}}}"
-            for name, value in captured.items()
-            if self.is_url_secret(name, value)
-            for form in (str(value), quote(str(value)))
-        }
-        if not names:
-            return path
-        patterns = [_delimited(form, path) for form in sorted(names, key=len, reverse=True)]
-        return re.sub("|".join(patterns), lambda match: names[match[0]], path)
-
-    def argv(self, argv: Sequence[str]) -> list[str]:
-        """
-        Return a command line without its secrets: `--password=x`, `--password x`, `PASSWORD=x`.
-
-        The value of a short option stays: `-p` is a port more often than a password.
-        """
-        result, hide = [], False
-        for argument in argv:
-            is_option = argument.startswith("-")
-            result.append(FILTERED if hide and not is_option else self.text(argument))
-            hide = argument.startswith("--") and "=" not in argument and self.is_sensitive(argument)
-        return result
-
-
-def _delimited(form: str, path: str) -> str:
-    """Return a pattern for `form` as a word of its own, so that "1" does not match in "/v12/", or else anywhere."""
-    pattern = rf"(?<!\w){re.escape(form)}(?!\w)"
-    return pattern if re.search(pattern, path) else re.escape(form)
-
-
-def remember(known: set[T], item: T) -> None:
-    """Add `item` to a bounded set."""
-    if len(known) >= _MAX_CACHED:
-        known.clear()
-    known.add(item)
 
 
 class _Walk:
@@ -300,7 +139,7 @@ class _Walk:
                 # What most fields of a line are, without a call for each.
                 form = type(item)
                 if form is str:
-                    if item in clean or _MOMENT_OR_ID.fullmatch(item):
+                    if item in clean or MOMENT_OR_ID.fullmatch(item):
                         continue
                 elif form in _ATOMS or (form is int and item < _FIRST_CARD_NUMBER):
                     continue

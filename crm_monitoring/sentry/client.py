@@ -21,7 +21,7 @@ from sentry_sdk.transport import Transport
 
 from crm_monitoring import conf, faults
 from crm_monitoring.release import detect_release
-from crm_monitoring.scrubbing.secret_forms import FILTERED
+from crm_monitoring.scrubbing.spans import FILTERED
 from crm_monitoring.sentry import ending, sessions
 from crm_monitoring.sentry.before_send import HELD_BACK, Gate
 from crm_monitoring.sentry.django import RequestIntegration

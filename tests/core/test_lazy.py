@@ -5,10 +5,11 @@ import re
 import pytest
 
 from crm_monitoring.lazy import pattern
-from crm_monitoring.scrubbing import secret_forms
+from crm_monitoring.scrubbing import check_digits, key_values, path_segments, secret_forms
 
-LAZY = [value for value in vars(secret_forms).values() if isinstance(value, type(pattern("")))]
-RULES = [rule.pattern for rule in (*secret_forms.RULES, secret_forms.EMAIL)]
+MODULES = (check_digits, key_values, path_segments, secret_forms)
+LAZY = [value for module in MODULES for value in vars(module).values() if isinstance(value, type(pattern("")))]
+FORMS = [form.pattern for form in (*secret_forms.FORMS, secret_forms.EMAIL)]
 
 
 def test_a_pattern_is_compiled_when_it_is_first_used() -> None:
@@ -25,6 +26,6 @@ def test_a_pattern_works_as_one_of_the_standard_library_again_and_again() -> Non
     assert word.sub("-", "One two") == "- -"
 
 
-@pytest.mark.parametrize("secret", [*LAZY, *RULES], ids=range(len(LAZY) + len(RULES)))
+@pytest.mark.parametrize("secret", [*LAZY, *FORMS], ids=range(len(LAZY) + len(FORMS)))
 def test_every_pattern_of_secrets_can_be_compiled(secret: re.Pattern[str]) -> None:
     assert secret.pattern
