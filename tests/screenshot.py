@@ -1,5 +1,5 @@
 """
-Make the picture of the README: `python -m tests.screenshot [file] [--dark] [--phone]`.
+Make the picture of the README and of docs/dashboard.md: `python -m tests.screenshot [file] [--dark] [--phone]`.
 
 Needs the extra `browser` and a chromium. Invented traffic of two days goes into a temporary database; the demo shows it.
 """

@@ -25,14 +25,23 @@ LOG_FORMATS = ("auto", "json", "console", "logfmt")
 BACKENDS = ("sentry", "glitchtip", "bugsink")
 
 UNKNOWN_KEY = "crm_monitoring.E001"
+"""A key of `CRM_MONITORING` does not exist. Write the one that the hint names."""
 WRONG_TYPE = "crm_monitoring.E002"
+"""A value is of the wrong type. Write it as the hint shows."""
 BAD_RATE = "crm_monitoring.E003"
+"""A rate is outside 0 to 1. Write 10 % as 0.1."""
 BAD_DSN = "crm_monitoring.E004"
+"""`SENTRY_DSN` does not parse. Copy it from your project once more."""
 BAD_LOG_LEVEL = "crm_monitoring.E005"
+"""A log level does not exist. Write DEBUG, INFO, WARNING, ERROR or CRITICAL."""
 BAD_ENVIRONMENT = "crm_monitoring.E006"
+"""`ENVIRONMENT` is empty or is not text. Write for example "production"."""
 BAD_CHOICE = "crm_monitoring.E007"
+"""A value is not one of those to choose from. Write one that the hint lists."""
 BAD_NETWORK = "crm_monitoring.E008"
+"""`TRUSTED_PROXIES` has an item that is not a network. Write for example "10.0.0.0/8"."""
 BAD_NUMBER = "crm_monitoring.E009"
+"""A number is out of its range. Write one within the range that the hint gives."""
 
 UNIX_SOCKET = "unix"
 """In TRUSTED_PROXIES: whoever connects by a socket file, which has no address."""

@@ -21,12 +21,17 @@ ROUTER = f"{DashboardRouter.__module__}.{DashboardRouter.__qualname__}"
 NEEDED = ("django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions")
 
 NO_SUCH_DATABASE = "crm_monitoring.E012"
+"""`DASHBOARD_DATABASE` is not in `DATABASES`. Use an alias that is, or add it."""
 CORE_MISSING = "crm_monitoring.E013"
+"""The dashboard is installed without `crm_monitoring`. Write that first in `INSTALLED_APPS`."""
 APPS_MISSING = "crm_monitoring.E014"
+"""The dashboard is installed without Django's auth, contenttypes or sessions. Add them to `INSTALLED_APPS`."""
 ROUTER_MISSING = "crm_monitoring.W011"
+"""The dashboard has a database of its own and no router to it. Write `DashboardRouter` into `DATABASE_ROUTERS`."""
 BAD_RULE = alerts.BAD_RULE
 BAD_CHANNEL = alerts.BAD_CHANNEL
 NOBODY_TOLD = "crm_monitoring.W012"
+"""`ALERTS` has rules, and there is no channel, so nobody is told. Set `ALERT_CHANNELS`."""
 
 
 def register() -> None:

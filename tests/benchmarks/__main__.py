@@ -13,7 +13,7 @@ from tests.benchmarks.cases import CASES, INTERFACES, RATES
 from tests.benchmarks.plans import Plan
 from tests.benchmarks.stacks import STACKS
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "cost.md"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -21,7 +21,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less than a minute: bare, ours and glue, by WSGI")
     parser.add_argument("--verify", action="store_true", help="show what each stack delivers, measure nothing")
-    parser.add_argument("--readme", action="store_true", help="write the kept results into the README, measure nothing")
+    parser.add_argument(
+        "--write", action="store_true", help="write the kept results into docs/cost.md, measure nothing"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the results")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="print what is dearer than in kept results")
     parser.add_argument("--only", type=_names(STACKS), default=tuple(STACKS), metavar="STACK,...", help=_one_of(STACKS))
@@ -81,10 +83,10 @@ def plan_of(options: argparse.Namespace) -> Plan:
 def lines(options: argparse.Namespace) -> Iterator[str]:
     """Do what the options ask for, and yield what is to be shown."""
     plan = plan_of(options)
-    if options.readme:
+    if options.write:
         if not results.KEPT.exists():
             sys.exit(f"There are no results yet: run `python -m tests.benchmarks --json {results.KEPT}` first.")
-        report.write_readme(README, results.read(results.KEPT))
+        report.write_table(PAGE, results.read(results.KEPT))
     elif options.verify:
         cases = delivered.SHOWN if options.case == tuple(CASES) else options.case
         yield from delivered.report(plan.setups(plan.counted_rates), plan.interfaces, cases)

@@ -13,7 +13,7 @@ from tests.benchmarks.results import Results
 from tests.benchmarks.stacks import STACKS
 
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
-_README_CASES = ("trivial", "user", "work", "raising", "page")
+_SHOWN_CASES = ("trivial", "user", "work", "raising", "page")
 
 
 class Section(NamedTuple):
@@ -136,26 +136,26 @@ def _is_dearer(figure: Figure, before: Figure, section: Section) -> bool:
     return least > most and figure.value > before.value * (1 + section.relative) + section.absolute
 
 
-# -- the README -----------------------------------------------------------------------------------------------------------
+# -- docs/cost.md ---------------------------------------------------------------------------------------------------------
 
 
-def readme(results: Results) -> str:
-    """Return what the README shows: what a request costs with each stack, as multiples of bare Django's."""
+def page_table(results: Results) -> str:
+    """Return what docs/cost.md shows: what a request costs with each stack, as multiples of bare Django's."""
     figures = results.figures
     bare = ["bare Django, million instructions", *_bare_cells(figures)]
-    rows = [bare, *(row for stack in STACKS if stack != "bare" for row in _readme_rows(figures, stack))]
-    head = ["a request by WSGI", *(ALL[name].title for name in _README_CASES)]
+    rows = [bare, *(row for stack in STACKS if stack != "bare" for row in _page_rows(figures, stack))]
+    head = ["a request by WSGI", *(ALL[name].title for name in _SHOWN_CASES)]
     return "\n\n".join([table(head, rows), about(results), versions(results)])
 
 
 def _bare_cells(figures: Figures) -> list[str]:
-    found = [figures.get(Key("instructions", case, "bare")) for case in _README_CASES]
+    found = [figures.get(Key("instructions", case, "bare")) for case in _SHOWN_CASES]
     return ["" if figure is None else f"{figure.value / MILLION:.2f}" for figure in found]
 
 
-def _readme_rows(figures: Figures, stack: str) -> Iterator[list[str]]:
+def _page_rows(figures: Figures, stack: str) -> Iterator[list[str]]:
     for rate in (0.0, 1.0) if STACKS[stack].rated else (0.0,):
-        cells = [_times(figures, case, stack, rate) for case in _README_CASES]
+        cells = [_times(figures, case, stack, rate) for case in _SHOWN_CASES]
         if any(cells):
             sampled = {0.0: ", not sampled", 1.0: ", sampled"}[rate] if STACKS[stack].rated else ""
             yield [f"{STACKS[stack].title}{sampled}", *cells]
@@ -167,8 +167,8 @@ def _times(figures: Figures, case: str, stack: str, rate: float) -> str:
     return f"x {value / bare:.2f}" if bare and value else ""
 
 
-def write_readme(path: Path, results: Results) -> None:
-    """Put the table between the README's markers."""
+def write_table(path: Path, results: Results) -> None:
+    """Put the table between the markers of the page."""
     before, _, rest = path.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n{readme(results)}\n{END}{after}")
+    path.write_text(f"{before}{BEGIN}\n{page_table(results)}\n{END}{after}")

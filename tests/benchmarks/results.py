@@ -17,7 +17,7 @@ from tests.benchmarks.figures import Figures
 from tests.benchmarks.stacks import Stack
 
 KEPT = Path(__file__).with_name("results.json")
-"""The results that the README shows."""
+"""The results that docs/cost.md shows."""
 
 
 @dataclass

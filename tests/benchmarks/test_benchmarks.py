@@ -282,15 +282,15 @@ def test_what_varies_from_round_to_round_is_dearer_only_beyond_that() -> None:
     assert len(list(report.compare(old, Figures([Figure(key, 1.8, 1.7, 1.9)])))) == 1
 
 
-def test_the_readme_gets_a_table_between_its_markers(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
+def test_the_page_gets_a_table_between_its_markers(tmp_path: Path) -> None:
+    path = tmp_path / "cost.md"
     path.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     found = results.begin(INSTALLED, "python -m tests.benchmarks")
     found.figures.add(whole())
 
-    report.write_readme(path, found)
+    report.write_table(path, found)
     once = path.read_text()
-    report.write_readme(path, found)
+    report.write_table(path, found)
 
     assert path.read_text() == once
     assert once.startswith(f"before\n{report.BEGIN}\n| ")

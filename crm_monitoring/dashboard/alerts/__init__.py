@@ -5,7 +5,9 @@ from __future__ import annotations
 from crm_monitoring import conf
 
 BAD_RULE = "crm_monitoring.E015"
+"""A rule of `ALERTS` cannot be used and is off. Write it as the hint shows; the other rules hold."""
 BAD_CHANNEL = "crm_monitoring.E016"
+"""A channel of `ALERT_CHANNELS` cannot be used and is off. Write it as the hint shows; the others hold."""
 
 
 def load() -> None:
