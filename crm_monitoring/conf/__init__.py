@@ -409,6 +409,16 @@ class Config:
     REPLACE_SENSITIVE_KEYS: bool = key(
         False, _flag, "Whether SENSITIVE_KEYS stands in place of the names we know, rather than beside them."
     )
+    SENSITIVE_URL_KEYS: tuple[str, ...] = key(
+        (),
+        _names,
+        'More names that are sensitive in URLs and, where their values look like credentials, in bodies, beside "code" and "key".',
+    )
+    READABLE_KEYS: tuple[str, ...] = key(
+        (),
+        _names,
+        'Names that are never sensitive, such as "ticket"; what looks like a secret is replaced all the same.',
+    )
     SCRUB_EMAILS: bool = key(True, _flag, "Whether e-mail addresses never leave either.")
     LOG_LEVEL: str = key("INFO", _level, "Level of the root logger, unless LOGGING sets one.", env="LOG_LEVEL")
     LOG_FORMAT: str = key(

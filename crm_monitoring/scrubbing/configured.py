@@ -12,7 +12,8 @@ from django.conf import settings
 
 from crm_monitoring import conf, faults
 from crm_monitoring.rendering import searchable
-from crm_monitoring.scrubbing.scrubber import FILTERED, SENSITIVE_KEYS, Scrubber
+from crm_monitoring.scrubbing.field_names import SENSITIVE_KEYS, SENSITIVE_NAMES, URL_NAMES
+from crm_monitoring.scrubbing.scrubber import FILTERED, Scrubber
 from crm_monitoring.scrubbing.tracebacks import TracebackPrinter
 
 if TYPE_CHECKING:
@@ -27,14 +28,20 @@ _WORD = re.compile(r"[A-Za-z][a-z_-]*")
 
 @cache
 def scrubber() -> Scrubber:
-    """Return the scrubber that SENSITIVE_KEYS and SCRUB_EMAILS describe."""
+    """Return the scrubber that the setting describes."""
     if not settings.configured:
         # The formatter serves gunicorn's and uvicorn's parent processes, too.
         return Scrubber(other=searchable)
     config = conf.get()
-    if config.REPLACE_SENSITIVE_KEYS:
-        return Scrubber(config.SENSITIVE_KEYS, names=(), emails=config.SCRUB_EMAILS, other=searchable)
-    return Scrubber((*SENSITIVE_KEYS, *config.SENSITIVE_KEYS), emails=config.SCRUB_EMAILS, other=searchable)
+    replaces = config.REPLACE_SENSITIVE_KEYS
+    return Scrubber(
+        config.SENSITIVE_KEYS if replaces else (*SENSITIVE_KEYS, *config.SENSITIVE_KEYS),
+        names=() if replaces else SENSITIVE_NAMES,
+        url_names=(*URL_NAMES, *config.SENSITIVE_URL_KEYS),
+        readable=config.READABLE_KEYS,
+        emails=config.SCRUB_EMAILS,
+        other=searchable,
+    )
 
 
 class UrlSecrets:
@@ -79,6 +86,12 @@ def scrub(value: T, running: RequestContext | None = None) -> T:
     """Return `value` without secrets, nor what the running request's URL holds of them."""
     secrets = running.url_secrets if running is not None else None
     return scrubber().scrub(value, secrets.replaced if secrets else None)
+
+
+def scrub_body(value: T, running: RequestContext | None = None) -> T:
+    """Return the parsed body of a request without secrets: more names are sensitive in it than elsewhere."""
+    secrets = running.url_secrets if running is not None else None
+    return scrubber().body(value, secrets.replaced if secrets else None)
 
 
 def scrub_text(text: str, running: RequestContext | None = None) -> str:

@@ -38,7 +38,10 @@ SENSITIVE_NAMES = (
 """What is sensitive only as the whole name: `refresh` is a token, `refresh_rate` is none."""
 
 URL_NAMES = ("code", "hash", "hmac", "invitation", "key", "nonce", "sig", "signature", "ticket", "uidb64")
-"""What is sensitive, as the whole name, in a query string and among the parameters of a route only."""
+"""
+What is sensitive, as the whole name, in a query string, and where the value looks like a credential in a request's body and among
+the parameters of a route.
+"""
 
 _TELLS_ABOUT = frozenset((
     "accepted", "age", "algorithm", "at", "backend", "changed", "class", "count", "domain", "enabled", "engine", "expired",
@@ -96,15 +99,28 @@ class Keys:
 
     A name of one long word, such as "token", is found at the end of a longer word too (`accesstoken`, but not `tokenizer`).
     A key that only tells about a secret is not sensitive: `password_changed_at`, `has_token`, `secret_name`.
+
+    Args:
+        keys: Names, in words, of what is sensitive anywhere in a key.
+        names: Names of what is sensitive as a whole key.
+        url_names: Names of what is sensitive as a whole key in URLs and bodies.
+        readable: Names of what is never sensitive by its name, whatever the others say.
     """
 
-    def __init__(self, keys: Iterable[str], names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        keys: Iterable[str],
+        names: Iterable[str],
+        url_names: Iterable[str] = URL_NAMES,
+        readable: Iterable[str] = (),
+    ) -> None:
         keys = tuple(keys)
         self._keys = _joined(keys)
         self._suffixes = tuple(key for key in self._keys if len(key) >= _LETTERS_OF_A_SUFFIX)
         self._longest = max((len(words(key)) for key in keys), default=0)
         self._names = _joined(names)
-        self._url_names = _joined(URL_NAMES)
+        self._readable = _joined(readable)
+        self._url_names = _joined(url_names) - self._readable
         self._cached = lru_cache(_MAX_CACHED)(self._read)
 
     def kind(self, key: str) -> Kind:
@@ -128,7 +144,7 @@ class Keys:
         return kind, name in self._url_names
 
     def _names_secret(self, parts: Sequence[str], name: str) -> bool:
-        return not _tells_about(parts) and (
+        return not (name in self._readable or _tells_about(parts)) and (
             name in self._names
             or any(len(part) > _LETTERS_OF_A_SUFFIX and part.endswith(self._suffixes) for part in parts)
             or any(run in self._keys for run in self._runs(parts))

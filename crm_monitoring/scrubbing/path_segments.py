@@ -1,4 +1,4 @@
-"""Segments of a path that no one would write: what looks random in a URL is a credential."""
+"""What no one would write: random segments of a path, and codes of a body that let somebody in."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ _LONG_RUN = pattern(r"[\w=-]{20,}+", re.ASCII)
 _CHUNK = pattern(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _LETTERS_OF_A_WORD = 3
 _SHORTEST_RANDOM = 20
+_SEPARATORS = str.maketrans("", "", " -._")
+_FEWEST_DIGITS_OF_A_CODE = 6
+_SHORTEST_CODE = 8
+_SHORTEST_LONG_CODE = 32
 
 
 def looks_random(segment: str) -> bool:
@@ -36,3 +40,21 @@ def without_random(path: str) -> str:
 
 def _without_random(match: re.Match[str]) -> str:
     return FILTERED if looks_random(match[0]) else match[0]
+
+
+def looks_like_code(value: str) -> bool:
+    """
+    Tell whether a value may be a one-time code, a recovery code or a key, rather than "FR", "75001" or "annual-plan".
+
+    These are six digits, eight letters and digits mixed, 32 letters, or letters in no order.
+    """
+    code = value.translate(_SEPARATORS)
+    if code.isdecimal():
+        return len(code) >= _FEWEST_DIGITS_OF_A_CODE
+    if _is_mixed(code):
+        return len(code) >= _SHORTEST_CODE
+    return " " not in value and (len(code) >= _SHORTEST_LONG_CODE or looks_random(value))
+
+
+def _is_mixed(code: str) -> bool:
+    return code.isalnum() and any(map(str.isdecimal, code)) and not code.isdecimal()

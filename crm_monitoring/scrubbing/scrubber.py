@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from crm_monitoring.scrubbing.check_digits import without_numbers
 from crm_monitoring.scrubbing.field_names import MAX_CACHED_LETTERS, SENSITIVE_KEYS, SENSITIVE_NAMES, Kind
+from crm_monitoring.scrubbing.path_segments import looks_like_code
 from crm_monitoring.scrubbing.spans import FILTERED
 from crm_monitoring.scrubbing.text import CUT, MOMENT_OR_ID, TextScrubber, remember
 
@@ -70,6 +71,11 @@ class Scrubber(TextScrubber):
         "[Filtered: too large]".
         """
         result: T = _Walk(self, renamed).any(value, 0)
+        return result
+
+    def body(self, value: T, renamed: Callable[[str], str] | None = None) -> T:
+        """Return the body of a request without its secrets: also `code`, `key` and the like, where the value looks like a credential."""
+        result: T = _BodyWalk(self, renamed or str).any(value, 0)
         return result
 
 
@@ -200,6 +206,24 @@ class _Walk:
             return False
         name = items[0] if isinstance(items[0], str) else items[0].decode("latin-1")
         return _NAME.fullmatch(name) is not None and self._scrubber.is_sensitive(name)
+
+
+class _BodyWalk(_Walk):
+    """A pass over the body of a request."""
+
+    __slots__ = ()
+
+    def _item(self, key: Any, value: Any, depth: int) -> tuple[Any, Any]:
+        if isinstance(key, str) and self._scrubber.keys.is_sensitive_in_url(key) and _may_let_in(value):
+            return key, FILTERED
+        return super()._item(key, value, depth)
+
+
+def _may_let_in(value: Any) -> bool:
+    if isinstance(value, list):
+        # A form may hold a field more than once.
+        return any(map(_may_let_in, value))
+    return type(value) in (str, int) and looks_like_code(str(value))
 
 
 def _number(value: int) -> Any:

@@ -11,9 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 from crm_monitoring.scrubbing.check_digits import without_numbers
-from crm_monitoring.scrubbing.field_names import MAX_CACHED_LETTERS, SENSITIVE_KEYS, SENSITIVE_NAMES, Keys, Kind
+from crm_monitoring.scrubbing.field_names import (
+    MAX_CACHED_LETTERS,
+    SENSITIVE_KEYS,
+    SENSITIVE_NAMES,
+    URL_NAMES,
+    Keys,
+    Kind,
+)
 from crm_monitoring.scrubbing.key_values import literals, may_hold_pair, pairs
 from crm_monitoring.scrubbing.path_segments import without_random
 from crm_monitoring.scrubbing.secret_forms import EMAIL, FORMS
@@ -41,6 +49,8 @@ class TextScrubber:
     Args:
         keys: Names, in words, of what is sensitive anywhere in a key.
         names: Names of what is sensitive as a whole key.
+        url_names: Names of what is sensitive as a whole key in URLs and bodies.
+        readable: Names of what is never sensitive by its name.
         emails: Whether e-mail addresses are replaced too.
         max_text: Longer text is cut to at most so many characters, between two words, and marked "...[cut]".
     """
@@ -50,10 +60,12 @@ class TextScrubber:
         keys: Iterable[str] = SENSITIVE_KEYS,
         *,
         names: Iterable[str] = SENSITIVE_NAMES,
+        url_names: Iterable[str] = URL_NAMES,
+        readable: Iterable[str] = (),
         emails: bool = True,
         max_text: int = _MAX_TEXT,
     ) -> None:
-        self.keys = Keys(keys, names)
+        self.keys = Keys(keys, names, url_names, readable)
         self._forms = (*FORMS, EMAIL) if emails else FORMS
         self._max_text = max_text
         self.clean_texts: set[str] = set()
@@ -137,9 +149,15 @@ class TextScrubber:
         return url if result == url else result
 
     def is_url_secret(self, name: str, value: Any) -> bool:
-        """Tell whether a route's parameter is a secret, by its name or by what it looks like."""
+        """
+        Tell whether a route's parameter is a secret, by its name or by what it looks like.
+
+        What `<int:ticket>` and `<uuid:ticket>` capture names a row: it is a secret only by a name that is one anywhere, as "token".
+        """
         if value in (None, ""):
             return False
+        if isinstance(value, int | UUID):
+            return self.is_sensitive(name)
         return self.keys.is_sensitive_in_url(name) or self.url(str(value)) != str(value)
 
     def route(self, path: str, captured: Mapping[str, Any]) -> str:

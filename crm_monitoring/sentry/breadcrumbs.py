@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from django.core.exceptions import DisallowedHost
 
-from crm_monitoring import work
+from crm_monitoring import conf, work
 from crm_monitoring.requests.client_ip import client_ip
 from crm_monitoring.sentry.mode import Mode
 
@@ -90,7 +90,8 @@ def _request_crumb(running: RequestContext) -> dict[str, Any]:
         "data": {
             "method": request.method,
             "url": f"{request.scheme}://{host_of(request)}{request.path}",
-            "client_ip": client_ip(request),
+            # The one key that decides of the address, wherever it would stand.
+            **({"client_ip": client_ip(request)} if conf.get().LOG_CLIENT_IP else {}),
         },
     }
 

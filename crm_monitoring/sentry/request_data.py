@@ -28,8 +28,23 @@ _PRIVATE_HEADERS = frozenset(
         "set-cookie",
         "x-api-key",
         "x-csrftoken",
+        # The client's address, by whatever name a proxy gives it: LOG_CLIENT_IP alone decides of that.
+        "cf-connecting-ip",
+        "client-ip",
+        "cf-connecting-ipv6",
+        "fastly-client-ip",
+        "fly-client-ip",
+        "forwarded",
+        "true-client-ip",
+        "x-appengine-user-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
         "x-forwarded-for",
+        "x-original-forwarded-for",
         "x-real-ip",
+        "x-remote-addr",
+        "x-remote-ip",
     )
 )
 _ENVIRONMENT = ("SERVER_NAME", "SERVER_PORT")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from crm_monitoring import faults, work
-from crm_monitoring.scrubbing.configured import scrub
+from crm_monitoring.scrubbing.configured import scrub, scrub_body
 
 UNSCRUBBED_BREADCRUMBS = "unscrubbed_breadcrumbs"
 _OWN_USER_FIELDS = ("id", "email", "username", "ip_address")
@@ -16,7 +16,11 @@ _APART = frozenset(("breadcrumbs", "user"))
 def scrub_event(event: dict[str, Any]) -> dict[str, Any]:
     """Return `event` without secrets. A breadcrumb that cannot be searched costs only itself."""
     running = work.current()
-    clean = {**scrub({name: value for name, value in event.items() if name not in _APART}, running)}
+    rest = {name: value for name, value in event.items() if name not in _APART}
+    request = event.get("request")
+    if request and request.get("data"):
+        rest["request"] = {**request, "data": scrub_body(request["data"], running)}
+    clean = {**scrub(rest, running)}
     crumbs, user = event.get("breadcrumbs"), event.get("user")
     if crumbs:
         clean["breadcrumbs"] = {"values": list(_scrubbed(crumbs["values"]))}

@@ -394,7 +394,7 @@ urlpatterns = [
     path("crashes/<str:token>/", crashes),
     path("invoice/<str:reference>/", works),
     path("reset/<str:uidb64>/<str:token>/", works),
-    path("status/<int:code>/", works),
+    path("status/<str:code>/", works),
 ]
 
 

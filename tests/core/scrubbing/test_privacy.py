@@ -78,6 +78,22 @@ def test_what_the_project_says_of_its_user_stays(sentry: MemoryTransport) -> Non
     }
 
 
+def test_more_names_can_be_secret_in_urls_and_some_can_be_readable(monitoring: Any) -> None:
+    monitoring(SENSITIVE_URL_KEYS=["voucher"], READABLE_KEYS=["ticket", "session"])
+
+    assert scrub({"query_string": "voucher=a&code=b&ticket=c"})["query_string"] == (
+        "voucher=[Filtered]&code=[Filtered]&ticket=c"
+    )
+    assert UrlSecrets("/t/abc/v/abc/", {"ticket": "abc"}).path == "/t/abc/v/abc/"
+    assert scrub({"session": "morning", "token": "abc"}) == {"session": "morning", "token": FILTERED}
+
+
+def test_what_is_readable_by_its_name_is_still_searched_for_secrets(monitoring: Any) -> None:
+    monitoring(READABLE_KEYS=["ticket"])
+
+    assert scrub({"ticket": "ghp_" + "a1" * 18}) == {"ticket": FILTERED}
+
+
 # -- what a URL holds -----------------------------------------------------------------------------------------------------
 
 
@@ -92,7 +108,9 @@ def test_what_the_project_says_of_its_user_stays(sentry: MemoryTransport) -> Non
         ("/set/organisations/", {"key": "organisations"}, "organisations, at /set/organisations/",
          "organisations, at /set/{key}/"),
         ("/a b/", {"token": "a b"}, "/a b/ /a%20b/", "/{token}/ /{token}/"),
-        ("/tickets/1234567/", {"ticket": 1234567}, "row 1234567", "row {ticket}"),
+        ("/tickets/1234567/", {"ticket": "1234567"}, "row 1234567", "row {ticket}"),
+        ("/tickets/1234567/", {"ticket": 1234567}, "row 1234567", "row 1234567"),
+        ("/pay/1234567/", {"pin": 1234567}, "pin: 1234567", "pin: {pin}"),
         ("/s/Zk3v9Qx1LmT8pR2sW7yB4n/", {"slug": "Zk3v9Qx1LmT8pR2sW7yB4n"}, "Zk3v9Qx1LmT8pR2sW7yB4n!", "{slug}!"),
     ],
 )  # fmt: skip

@@ -490,7 +490,10 @@ def test_random_tokens_are_told_from_words() -> None:
     [
         ("/login/abc123/", {"token": "abc123"}, "/login/{token}/"),
         ("/reset/MQ/set-password/", {"uidb64": "MQ", "token": "set-password"}, "/reset/{uidb64}/{token}/"),
-        ("/v12/orgs/1/1/", {"code": 1, "pk": 7}, "/v12/orgs/{code}/{code}/"),
+        ("/v12/orgs/1/1/", {"code": "1", "pk": 7}, "/v12/orgs/{code}/{code}/"),
+        ("/v12/orgs/1/1/", {"code": 1, "pk": 7}, "/v12/orgs/1/1/"),
+        (f"/t/{uuid.UUID(int=1)}/", {"ticket": uuid.UUID(int=1)}, f"/t/{uuid.UUID(int=1)}/"),
+        (f"/t/{uuid.UUID(int=1)}/", {"token": uuid.UUID(int=1)}, "/t/{token}/"),
         ("/invite-abc/", {"invitation": "abc"}, "/invite-{invitation}/"),
         ("/inviteabc/", {"key": "abc"}, "/invite{key}/"),
         ("/a%20b/a b/", {"secret": "a b"}, "/{secret}/{secret}/"),
@@ -589,6 +592,60 @@ def test_a_planted_secret_never_appears(key: str, ways: list[str]) -> None:
         tree = {"list": lambda t: [1, t], "tuple": lambda t: (t,), "dict": lambda t: {"a": t}, "text": repr}[way](tree)
 
     assert "pl4nted" not in repr(scrubber.scrub(tree))
+
+
+# -- bodies ---------------------------------------------------------------------------------------------------------------
+
+CODES = [
+    "123456",
+    "123 456",
+    "a1b2c3d4",
+    "XK4D-92JF",
+    "9f8e-7d6c-5b4a",
+    "MQ" * 16,
+    "Zk3v9Qx1LmT8pR2sW7yB",
+    123456,
+    ["FR", "123456"],
+]
+NO_CODES = [
+    "FR",
+    "75001",
+    "annual-plan",
+    "organisation.name",
+    "E404",
+    "",
+    None,
+    True,
+    75001,
+    ["FR", "DE"],
+    1.5,
+    "two words here",
+]
+
+
+@pytest.mark.parametrize("key", ["code", "key", "ticket", "nonce", "hash", "Code", "recoveryCode"])
+@pytest.mark.parametrize("value", CODES, ids=repr)
+def test_a_code_in_a_body_does_not_leave(key: str, value: object) -> None:
+    assert scrubber.body({"form": [{key: value}]}) == {"form": [{key: FILTERED}]}
+
+
+@pytest.mark.parametrize("key", ["code", "key", "ticket"])
+@pytest.mark.parametrize("value", NO_CODES, ids=repr)
+def test_what_only_has_the_name_of_a_code_stays(key: str, value: object) -> None:
+    body = {"form": [{key: value}]}
+
+    assert scrubber.body(body) == body
+
+
+def test_what_has_the_form_of_a_code_stays_by_another_name_and_outside_of_bodies() -> None:
+    assert scrubber.body({"reference": "a1b2c3d4"}) == {"reference": "a1b2c3d4"}
+    assert scrubber.scrub({"code": "a1b2c3d4"}) == {"code": "a1b2c3d4"}
+
+
+def test_a_body_loses_what_anything_loses() -> None:
+    renamed = scrubber.body({"password": "x", "note": "at /login/abc/"}, lambda text: text.replace("abc", "{token}"))
+
+    assert renamed == {"password": FILTERED, "note": "at /login/{token}/"}
 
 
 # -- cost -----------------------------------------------------------------------------------------------------------------

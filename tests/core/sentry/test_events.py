@@ -377,6 +377,19 @@ def test_the_event_describes_its_request(server: WSGIClient, sentry: MemoryTrans
     assert "abc" not in str(request)
 
 
+@pytest.mark.parametrize("logs_it", [False, True])
+def test_the_clients_address_is_on_an_event_only_where_the_setting_asks_for_it(
+    monitoring: Any, server: WSGIClient, transport: MemoryTransport, logs_it: bool
+) -> None:
+    monitoring(LOG_CLIENT_IP=logs_it, SENTRY_OPTIONS={"transport": transport})
+    headers = ("X_Forwarded_For", "X_Real_IP", "Forwarded", "CF_Connecting_IP", "True_Client_IP", "X_Client_IP")
+
+    server.get("/fails/", **dict.fromkeys(headers, "198.51.100.9"))
+
+    assert ("127.0.0.1" in str(transport.events)) is logs_it
+    assert "198.51.100.9" not in str(transport.events)
+
+
 def test_what_happened_before_the_failure_is_on_the_event(
     db: None, server: WSGIClient, sentry: MemoryTransport
 ) -> None:
@@ -384,7 +397,7 @@ def test_what_happened_before_the_failure_is_on_the_event(
 
     crumbs = sentry.events[0]["breadcrumbs"]["values"]
     assert crumbs[0]["message"] == "HTTP Request: GET /queries/12/"
-    assert crumbs[0]["data"]["client_ip"] == "127.0.0.1"
+    assert "client_ip" not in crumbs[0]["data"]
     assert [crumb["category"] for crumb in crumbs[1:]] == ["query"] * 11
     assert crumbs[1]["message"].startswith("2 earlier queries, ")
     assert crumbs[2]["message"].startswith("SELECT ")
