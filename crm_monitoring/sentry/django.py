@@ -13,13 +13,12 @@ from typing import Any
 import sentry_sdk
 from django.core.signals import got_request_exception
 from django.db.models import QuerySet
-from sentry_sdk.scope import add_global_event_processor
-from sentry_sdk.serializer import add_global_repr_processor
 
 from crm_monitoring import faults, work
 from crm_monitoring.sentry.events import capture_crash
 from crm_monitoring.sentry.mode import OwnIntegration, mode
 from crm_monitoring.sentry.request_data import add_request_data, with_template_frames
+from crm_monitoring.sentry.sdk import add_global_event_processor, add_global_repr_processor
 from crm_monitoring.sentry.sensitive_variables import hide_marked
 from crm_monitoring.sentry.sessions import outcome_of, worse
 from crm_monitoring.sentry.tuning.source_context import add_sources

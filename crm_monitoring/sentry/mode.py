@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import sentry_sdk
-from sentry_sdk.client import NonRecordingClient
-from sentry_sdk.integrations import Integration
+
+from crm_monitoring.sentry.sdk import BaseClient, Integration
 
 
 class OwnIntegration(Integration):
@@ -30,7 +30,7 @@ class Mode(NamedTuple):
         adds_sources: It adds the lines of code around each frame, in place of the client.
     """
 
-    client: Any
+    client: BaseClient
     is_tracing: bool
     is_streaming: bool
     watches_requests: bool
@@ -47,7 +47,7 @@ def mode() -> Mode:
     return _mode
 
 
-def _mode_of(client: Any) -> Mode:
+def _mode_of(client: BaseClient) -> Mode:
     options = client.options
     integration = client.get_integration(OwnIntegration.identifier)
     return Mode(
@@ -66,4 +66,4 @@ def is_streaming(options: Mapping[str, Any]) -> bool:
     return lifecycle == "stream"
 
 
-_mode = _mode_of(NonRecordingClient())
+_mode = _mode_of(BaseClient())

@@ -7,19 +7,22 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sentry_sdk.scope import should_send_default_pii
-from sentry_sdk.utils import walk_exception_chain
-
 from crm_monitoring import work
 from crm_monitoring.requests.routes import endpoint_of
+from crm_monitoring.scrubbing.spans import FILTERED
 from crm_monitoring.sentry.breadcrumbs import add_breadcrumbs, host_of
+from crm_monitoring.sentry.sdk import (
+    add_request_body,
+    should_send_default_pii,
+    template_frame,
+    walk_exception_chain,
+)
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from crm_monitoring.work import RequestContext
 
-FILTERED = "[Filtered]"
 _PRIVATE_HEADERS = frozenset(
     (
         "authorization",
@@ -90,12 +93,7 @@ def _add_body(event: Any, hint: Any, request: HttpRequest) -> None:
         request.method in _METHODS_WITH_BODY or not should_send_default_pii()
     ):
         return
-    # The SDK's own reader: JSON and forms parsed, files and raw text left out, sizes limited, cookies only with PII.
-    # Imported here, for its module is heavy and only an event needs it.
-    from sentry_sdk.integrations.django import DjangoRequestExtractor
-
-    readable: Any = _drf_request(hint, request) or request
-    DjangoRequestExtractor(readable).extract_into_event(event)
+    add_request_body(event, _drf_request(hint, request) or request)
 
 
 def _drf_request(hint: Any, request: HttpRequest) -> Any | None:
@@ -127,9 +125,7 @@ def with_template_frames(event: Any, hint: Any) -> Any:
 
 
 def _insert_template_frame(value: dict[str, Any], error: Any) -> None:
-    from sentry_sdk.integrations.django.templates import get_template_frame_from_exception
-
-    frame = get_template_frame_from_exception(error)
+    frame = template_frame(error)
     frames = value.setdefault("stacktrace", {}).setdefault("frames", [])
     rendering = [
         index

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from django.utils.datastructures import MultiValueDict
 
 from crm_monitoring import faults
+from crm_monitoring.scrubbing.spans import FILTERED
 from crm_monitoring.sentry.failures import chain_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.views.debug import SafeExceptionReporterFilter
-
-FILTERED = "[Filtered]"
 
 Place = tuple[str, int]
 """File and line of a frame, as the event has them."""

@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any
 
-from sentry_sdk.envelope import Envelope
-
 from crm_monitoring import faults
+from crm_monitoring.sentry.sdk import BaseClient, Envelope
 
 EXITED, ERRORED, CRASHED = "exited", "errored", "crashed"
 """How a request ended: without an exception reported, with one that was handled, with one that escaped."""
@@ -24,7 +23,7 @@ _MINUTE = 60
 
 
 class _Tally:
-    def __init__(self, client: Any, minute: int) -> None:
+    def __init__(self, client: BaseClient, minute: int) -> None:
         self.client = client
         self.has_sessions = _has_sessions(client.options)
         self.sessions = dict.fromkeys((EXITED, ERRORED, CRASHED), 0)
@@ -63,7 +62,7 @@ def _start_over() -> None:
 os.register_at_fork(after_in_child=_start_over)
 
 
-def count(client: Any, outcome: str, *, is_unsampled: bool) -> None:
+def count(client: BaseClient, outcome: str, *, is_unsampled: bool) -> None:
     """
     Count one request.
 

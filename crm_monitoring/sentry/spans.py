@@ -6,13 +6,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import sentry_sdk
-from sentry_sdk.scope import Scope, use_scope
-from sentry_sdk.traces import StreamedSpan
-from sentry_sdk.tracing import Span
+from sentry_sdk import Scope
 
 from crm_monitoring import work
 from crm_monitoring.scrubbing.configured import scrub_text
 from crm_monitoring.sentry.mode import Mode, mode
+from crm_monitoring.sentry.sdk import Span, StreamedSpan, start_streamed_span, use_scope
 
 AnySpan = Span | StreamedSpan
 _DB_ORIGIN = "auto.db.django"
@@ -37,7 +36,7 @@ def start_query_span(sql: str, vendor: str, database: str) -> AnySpan | None:
     if parent is None or not parent.sampled:
         return None
     if isinstance(parent, StreamedSpan):
-        return sentry_sdk.traces.start_span(
+        return start_streamed_span(
             name=sql,
             attributes={
                 "sentry.op": "db",
@@ -129,7 +128,7 @@ def _start_span(parent: AnySpan | None, name: str, operation: str) -> AnySpan:
     name = scrub_text(name, work.current())
     # A streamed span is the current one of its scope from its start, the other kind once it is entered.
     if mode().is_streaming:
-        return sentry_sdk.traces.start_span(name=name, attributes={"sentry.op": operation})
+        return start_streamed_span(name=name, attributes={"sentry.op": operation})
     if isinstance(parent, Span):
         return parent.start_child(op=operation, name=name).__enter__()
     return sentry_sdk.start_transaction(op=operation, name=name, source="custom").__enter__()

@@ -8,10 +8,7 @@ from random import randbytes, random
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
-from sentry_sdk.scope import Scope
-from sentry_sdk.traces import StreamedSpan
-from sentry_sdk.tracing import Transaction
-from sentry_sdk.tracing_utils import PropagationContext
+from sentry_sdk import Scope
 
 from crm_monitoring import conf, work
 from crm_monitoring.records import UNROUTED
@@ -19,6 +16,13 @@ from crm_monitoring.requests.routes import endpoint_of, resolved, route_of
 from crm_monitoring.scrubbing.configured import scrub_text
 from crm_monitoring.sentry import sessions
 from crm_monitoring.sentry.mode import Mode, mode
+from crm_monitoring.sentry.sdk import (
+    PropagationContext,
+    StreamedSpan,
+    Transaction,
+    continue_streamed_trace,
+    start_streamed_span,
+)
 from crm_monitoring.sentry.spans import AnySpan, current_span
 from crm_monitoring.sentry.tuning.unsampled import Place, UnsampledTransaction
 
@@ -128,9 +132,9 @@ class RequestTrace:
             return
         self._scope.set_attribute("request_id", request_id)
         about = self._sampling_context(request, method)
-        sentry_sdk.traces.continue_trace(headers)
+        continue_streamed_trace(headers)
         Scope.set_custom_sampling_context(about)
-        self._segment = sentry_sdk.traces.start_span(
+        self._segment = start_streamed_span(
             name=f"{method} {about['route'] or UNROUTED}",
             attributes={
                 "sentry.op": "http.server",

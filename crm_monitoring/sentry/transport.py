@@ -13,12 +13,11 @@ from weakref import WeakSet
 
 import orjson
 import sentry_sdk
-from sentry_sdk.envelope import Envelope, Item
-from sentry_sdk.sessions import SessionFlusher
-from sentry_sdk.transport import HttpTransport, Transport
+from sentry_sdk import HttpTransport, Transport
 
 from crm_monitoring import faults
 from crm_monitoring.sentry import sessions
+from crm_monitoring.sentry.sdk import Envelope, Item, SessionFlusher
 
 DELIVERY_FAILED = "sentry_delivery_"
 """How the kinds of loss begin that tell of a delivery, not of what was in it."""

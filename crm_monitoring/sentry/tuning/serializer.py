@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 import sentry_sdk
-from sentry_sdk.scrubber import EventScrubber
+
+from crm_monitoring.sentry.sdk import EventScrubber
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_UTC_Z
 # What the serializer trims to ten items and five levels. Short ones are worth more whole.

@@ -11,7 +11,8 @@ from types import FrameType
 from typing import Any
 
 from asgiref.sync import SyncToAsync
-from sentry_sdk.integrations.threading import ThreadingIntegration
+
+from crm_monitoring.sentry.sdk import ThreadingIntegration
 
 _submitting = threading.local()
 

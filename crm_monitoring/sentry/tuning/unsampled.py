@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sentry_sdk.tracing import Transaction
-from sentry_sdk.tracing_utils import Baggage
-
 from crm_monitoring.requests.routes import endpoint_of
+from crm_monitoring.sentry.sdk import Baggage, Transaction
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
