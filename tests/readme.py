@@ -50,9 +50,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def settings_table() -> str:
     """Return the Markdown table of CRM_MONITORING's keys: name, type, default, meaning."""
-    from crm_monitoring.conf import KEYS, Config
+    from crm_monitoring.conf import Config
+    from crm_monitoring.dashboard.config import DashboardConfig
 
-    rows = (_setting(name, Config.__annotations__[name], key) for name, key in KEYS.items())
+    rows = (
+        _setting(name, declared.__annotations__[name], key)
+        for declared in (Config, DashboardConfig)
+        for name, key in declared.declared.items()
+    )
     return _table(["Key", "Type", "Default", "Meaning"], rows)
 
 

@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.core.signals import request_finished
 from django.utils.translation import gettext_lazy as _
 
-from crm_monitoring import health, hooks
+from crm_monitoring import conf, health, hooks
 from crm_monitoring.sentry import transport
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ class DashboardConfig(AppConfig):
 
     def ready(self) -> None:
         """Start collecting. Opens no connection, starts no thread; may run more than once."""
-        from crm_monitoring.dashboard import checks
+        from crm_monitoring.dashboard import checks, config
 
+        conf.register(config.DashboardConfig)
         connect()
         checks.register()
 

@@ -12,8 +12,7 @@ from django.core.checks import CheckMessage
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.module_loading import import_string
 
-from crm_monitoring import conf
-from crm_monitoring.dashboard import alerts
+from crm_monitoring.dashboard import alerts, config
 from crm_monitoring.dashboard.router import DashboardRouter
 from crm_monitoring.dashboard.store import database
 
@@ -90,7 +89,7 @@ def _alerts() -> Iterable[CheckMessage]:
 
     for problem in (*channels.problems(), *rules.problems()):
         yield checks.Error(problem.message, hint=problem.hint, id=problem.id)
-    if conf.get().ALERTS and not conf.get().ALERT_CHANNELS:
+    if config.get().ALERTS and not config.get().ALERT_CHANNELS:
         yield checks.Warning(
             "CRM_MONITORING['ALERTS'] has rules, and there is no channel: nobody is told.",
             hint="Write CRM_MONITORING = {'ALERT_CHANNELS': {'team': {'type': 'email', 'to': ['team@example.org']}}}.",

@@ -16,8 +16,9 @@ from django.core.management import CommandError, call_command
 from sentry_sdk.envelope import Envelope
 
 from crm_monitoring import faults
+from crm_monitoring.conf import MASK
 from crm_monitoring.management.commands import monitoring as command
-from crm_monitoring.management.commands.monitoring import MASK, Subcommand, subcommand
+from crm_monitoring.management.commands.monitoring import Subcommand, subcommand
 from tests.conftest import MemoryTransport
 
 IDS = re.compile(r"^(?:Message|Exception): +([0-9a-f]{32})$", re.MULTILINE)
@@ -149,7 +150,7 @@ def test_check_fails_with_every_error_and_its_remedy(monitoring: Any) -> None:
 
     told, failure = failing("check")
 
-    assert "crm_monitoring.E005: CRM_MONITORING['LOG_LEVEL'] is 'LOUD', which is no log level.\n" in told
+    assert "crm_monitoring.E005: CRM_MONITORING['LOG_LEVEL'] is 'LOUD', which is not a log level.\n" in told
     assert "    10 % is written 0.1.\n" in told
     assert failure == "2 errors in the setting; see above."
 

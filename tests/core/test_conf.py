@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import enum
+import json
 import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +14,14 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
 from crm_monitoring import conf, get_traces_sample_rate
-from crm_monitoring.conf import KEYS, Config, Problem
+from crm_monitoring.conf import MASK, Config, Keys, Problem, Unusable, key, parse_options, parsing
+from crm_monitoring.dashboard.config import DashboardConfig
+from crm_monitoring.management.commands.monitoring import effective_setting
 from tests.clients import WSGIClient
 from tests.conftest import Lines
 from tests.readme import settings_table
 
+ROOT = Path(__file__).parents[2]
 ENVIRONMENT_KEYS = {
     "SENTRY_DSN": "https://public@sentry.example/7",
     "ENVIRONMENT": "staging",
@@ -24,6 +32,11 @@ ENVIRONMENT_KEYS = {
 
 class Stage(enum.StrEnum):
     STAGING = "staging"
+
+
+def effective_value(name: str) -> Any:
+    """The effective value of a key, whoever has it."""
+    return {known: value for known, _, value in conf.values()}[name]
 
 
 def problem() -> Problem:
@@ -62,12 +75,12 @@ def test_a_blank_variable_counts_as_not_set(
     monitoring: Any, monkeypatch: pytest.MonkeyPatch, name: str, blank: str
 ) -> None:
     monitoring()
-    default = getattr(conf.get(), name)
+    default = effective_value(name)
     monkeypatch.setenv(name, blank)
 
     monitoring(LOG_FORMAT="json")
 
-    assert getattr(conf.get(), name) == default
+    assert effective_value(name) == default
     assert conf.load().problems == ()
 
 
@@ -79,14 +92,14 @@ def test_blanks_around_a_variable_do_not_count(monitoring: Any, monkeypatch: pyt
     assert conf.get().LOG_LEVEL == "DEBUG"
 
 
-@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("name", conf.known_keys())
 def test_none_counts_as_left_out(monitoring: Any, name: str) -> None:
     monitoring()
-    default = getattr(conf.get(), name)
+    default = effective_value(name)
 
     monitoring(**{name: None})
 
-    assert getattr(conf.get(), name) == default
+    assert effective_value(name) == default
     assert conf.load().problems == ()
 
 
@@ -144,7 +157,12 @@ def test_settings_are_equal_where_all_their_keys_are() -> None:
 
 
 def test_the_setting_shows_no_secret_by_itself() -> None:
-    assert "s3cr3t" not in repr(Config(SENTRY_AUTH_TOKEN="s3cr3t"))
+    told = repr(Config(SENTRY_DSN="https://s3cr3t@x/1", SENTRY_OPTIONS={"proxy": "s3cr3t"}, LOG_LEVEL="DEBUG"))
+
+    assert f"SENTRY_DSN='{MASK}'" in told
+    assert f"SENTRY_OPTIONS={{'proxy': '{MASK}'}}" in told
+    assert "LOG_LEVEL='DEBUG'" in told
+    assert "s3cr3t" not in told
 
 
 def test_defaults_are_not_shared() -> None:
@@ -180,9 +198,8 @@ def test_defaults_are_not_shared() -> None:
 def test_a_value_becomes_what_its_key_wants(monitoring: Any, name: str, given: Any, effective: Any) -> None:
     monitoring(**{name: given})
 
-    value = getattr(conf.get(), name)
-    assert value == effective
-    assert type(value) is type(effective)
+    assert effective_value(name) == effective
+    assert type(effective_value(name)) is type(effective)
     assert conf.load().problems == ()
 
 
@@ -356,7 +373,7 @@ def test_a_setting_that_is_no_dict_is_a_problem(settings: Any) -> None:
 def test_a_key_that_cannot_be_used_is_off_or_harmless(monitoring: Any, name: str, value: Any, effective: Any) -> None:
     monitoring(**{name: value})
 
-    assert getattr(conf.get(), name) == effective
+    assert effective_value(name) == effective
 
 
 @pytest.mark.parametrize(("name", "value", "check_id", "shown"), BAD, ids=[f"{bad[0]}-{bad[1]!r}" for bad in BAD])
@@ -411,25 +428,26 @@ def test_sentrys_own_option_wins_over_the_rates(monitoring: Any) -> None:
 # -- what is said of the keys ---------------------------------------------------------------------------------------------
 
 
-def test_every_key_has_a_type_a_parser_and_one_line_of_meaning() -> None:
-    assert KEYS.keys() == Config.__annotations__.keys()
-    for spec in KEYS.values():
+@pytest.mark.parametrize("declared", [Config, DashboardConfig])
+def test_every_key_has_a_type_a_parser_and_one_line_of_meaning(declared: type[Keys]) -> None:
+    assert declared.declared.keys() == declared.__annotations__.keys()
+    for spec in declared.declared.values():
         assert callable(spec.parse)
         assert spec.meaning.endswith(".")
         assert "\n" not in spec.meaning
 
 
-@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("name", conf.known_keys())
 def test_every_default_passes_its_own_parser(name: str) -> None:
-    default = getattr(Config(), name)
+    spec = conf.known_keys()[name]
 
-    assert default == "" or KEYS[name].parse(default) == default
+    assert spec.default == "" or spec.parse(spec.default) == spec.default
 
 
 def test_the_readmes_table_has_one_row_a_key() -> None:
     rows = settings_table().splitlines()[2:]
 
-    assert [row.split("`")[1] for row in rows] == list(KEYS)
+    assert [row.split("`")[1] for row in rows] == list(conf.known_keys())
     assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
     assert any("Environment variable: `SENTRY_DSN`." in row for row in rows)
 
@@ -440,3 +458,128 @@ def test_a_back_end_that_nobody_knows_is_an_error(monitoring: Any) -> None:
     (problem,) = conf.load().problems
     assert problem.id == "crm_monitoring.E007"
     assert conf.get().BACKEND == "sentry"
+
+
+# -- the keys of an app ---------------------------------------------------------------------------------------------------
+
+
+class Pager(Keys):
+    """The keys of an app that calls people."""
+
+    PAGER_CODE: str = key("", parsing.text, "Code of the pager.", secret=True)
+    PAGER_TIMES: int = key(3, parsing.whole(1, 9), "How often it calls.", env="PAGER_TIMES", unusable=1)
+
+
+@pytest.fixture
+def pager() -> Iterator[None]:
+    conf.register(Pager)
+    conf.register(Pager)
+    yield
+    conf.unregister(Pager)
+
+
+@pytest.mark.usefixtures("pager")
+def test_the_keys_of_an_app_are_keys_like_all(monitoring: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGER_TIMES", "5")
+    monitoring(PAGER_CODE=" 1234 ")
+
+    assert conf.load().problems[0].message == "The environment variable PAGER_TIMES is '5'; it must be a whole number."
+    assert (conf.read(Pager).PAGER_CODE, conf.read(Pager).PAGER_TIMES) == ("1234", 1)
+    assert effective_setting()["PAGER_CODE"] == MASK
+
+
+@pytest.mark.usefixtures("pager")
+@pytest.mark.parametrize("given", [1234, "1234\udcff", ["1234"]])
+def test_no_sentence_repeats_a_value_that_is_declared_secret(monitoring: Any, given: Any) -> None:
+    monitoring(PAGER_CODE=given)
+
+    assert f"CRM_MONITORING['PAGER_CODE'] is of type {type(given).__name__}" in problem().message
+    assert "1234" not in problem().message + problem().hint
+
+
+@pytest.mark.usefixtures("pager")
+def test_the_hint_for_an_unknown_key_knows_those_of_apps(monitoring: Any) -> None:
+    monitoring(PAGER_TIME=3)
+
+    assert problem().hint == "Did you mean 'PAGER_TIMES'?"
+
+
+def test_keys_that_nobody_registered_can_be_read_and_are_told_of_as_unknown(monitoring: Any) -> None:
+    monitoring(PAGER_TIMES=7)
+
+    assert conf.read(Pager).PAGER_TIMES == 7
+    assert problem().id == conf.UNKNOWN_KEY
+
+
+def test_options_are_parsed_as_keys_are() -> None:
+    assert parse_options(Pager.declared, {"PAGER_TIMES": 2, "PAGER_CODE": None}, "a pager") == {
+        "PAGER_TIMES": 2,
+        "PAGER_CODE": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint", "hint"),
+    [
+        ({"PAGER_TIME": 2}, "has an option 'PAGER_TIME', which a pager has not", "Did you mean 'PAGER_TIMES'?"),
+        (
+            {"PAGER_TIMES": 10},
+            "has a PAGER_TIMES that is 10; it must be between 1 and 9",
+            "Write a number from 1 to 9.",
+        ),
+        ({"PAGER_CODE": 12}, "has a PAGER_CODE that is of type int; it must be text", "Write it in quotes."),
+    ],
+)
+def test_the_first_option_that_cannot_be_used_is_told(given: dict[str, Any], complaint: str, hint: str) -> None:
+    with pytest.raises(Unusable) as raised:
+        parse_options(Pager.declared, given, "a pager")
+
+    assert (raised.value.sentence(), raised.value.hint) == (complaint, hint)
+
+
+def test_an_option_without_default_has_to_be_given() -> None:
+    needed = {"code": key(conf.REQUIRED, parsing.filled("Ask for it."), "the code that you were given.")}
+
+    with pytest.raises(Unusable, match="has no code") as missing:
+        parse_options(needed, {}, "a pager")
+    with pytest.raises(Unusable, match="has a code that is empty"):
+        parse_options(needed, {"code": " "}, "a pager")
+
+    assert missing.value.hint == "Write 'code': the code that you were given."
+    assert parse_options(needed, {"code": "x"}, "a pager") == {"code": "x"}
+
+
+@pytest.mark.parametrize("given", [90, 61])
+def test_a_whole_number_may_have_to_be_a_multiple(given: int) -> None:
+    with pytest.raises(Unusable, match="must be a multiple of 60"):
+        parsing.whole(60, step=60)(given)
+
+    assert parsing.whole(60, step=60)(120) == 120
+
+
+ORDER = """
+import json, django
+from django.conf import settings
+
+apps = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
+settings.configure(
+    INSTALLED_APPS=PLACES,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    CRM_MONITORING={"APDEX_MS": 250, "RETENTON_DAYS": 3},
+)
+django.setup()
+from crm_monitoring import conf
+print(json.dumps([problem.hint for problem in conf.load().problems]))
+"""
+
+
+@pytest.mark.parametrize(
+    "places",
+    ['["crm_monitoring", *apps, "crm_monitoring.dashboard"]', '["crm_monitoring.dashboard", *apps, "crm_monitoring"]'],
+)
+def test_the_order_of_apps_does_not_matter_to_their_keys(places: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ORDER.replace("PLACES", places)], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+
+    assert json.loads(done.stdout.splitlines()[-1]) == ["Did you mean 'RETENTION_DAYS'?"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_monitoring import conf
+from crm_monitoring.dashboard import config
 
 BAD_RULE = "crm_monitoring.E015"
 """A rule of `ALERTS` cannot be used and is off. Write it as the hint shows; the other rules hold."""
@@ -14,13 +14,13 @@ def load() -> None:
     """Import all that a flush needs, where there is somebody to tell."""
     # Now, for the last flush comes as the process ends: CPython forgets that Ctrl+C has ended it, and what code to exit with, once
     # it runs code made of text, as dataclasses are.
-    if conf.get().ALERT_CHANNELS:
+    if config.get().ALERT_CHANNELS:
         from crm_monitoring.dashboard.alerts import scheduler  # noqa: F401
 
 
 def after_flush() -> None:
     """Look at the rules soon, where there is somebody to tell. A listener of `flushing`."""
-    if conf.get().ALERT_CHANNELS:
+    if config.get().ALERT_CHANNELS:
         # Imported here, for alerts are half of what the dashboard would add to the start of every command.
         from crm_monitoring.dashboard.alerts import scheduler
 
@@ -38,4 +38,4 @@ def problems() -> list[str]:
 
 def are_asked_for() -> bool:
     """Whether the setting says anything of alerts."""
-    return bool(conf.get().ALERTS or conf.get().ALERT_CHANNELS)
+    return bool(config.get().ALERTS or config.get().ALERT_CHANNELS)

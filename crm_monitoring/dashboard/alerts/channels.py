@@ -39,8 +39,8 @@ from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from crm_monitoring import conf
 from crm_monitoring.conf import Problem
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts import BAD_CHANNEL
 from crm_monitoring.dashboard.models import RULE_LENGTH
 
@@ -337,12 +337,12 @@ TYPES: Mapping[str, type[Channel]] = {declared.type: declared for declared in (E
 
 def active() -> tuple[Channel, ...]:
     """Return the channels that can be used."""
-    return parse(conf.get().ALERT_CHANNELS)[0]
+    return parse(config.get().ALERT_CHANNELS)[0]
 
 
 def problems() -> tuple[Problem, ...]:
     """Return what of ALERT_CHANNELS cannot be used. No address or secret is in it."""
-    return parse(conf.get().ALERT_CHANNELS)[1]
+    return parse(config.get().ALERT_CHANNELS)[1]
 
 
 def parse(given: Mapping[str, Any]) -> tuple[tuple[Channel, ...], tuple[Problem, ...]]:

@@ -15,6 +15,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from crm_monitoring import conf
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts.evaluation import Change, Finding, Step
 from crm_monitoring.dashboard.alerts.rules import MINUTE, Kind, Rule
 from crm_monitoring.dashboard.models import Alert, Event, Issue
@@ -250,7 +251,7 @@ def _call(frame: Frame) -> str:
 
 
 def _address(name: str, *args: Any) -> str:
-    site = conf.get().SITE_URL
+    site = config.get().SITE_URL
     if not site:
         return ""
     try:

@@ -17,8 +17,8 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, NamedTuple
 
-from crm_monitoring import conf
 from crm_monitoring.conf import Problem
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts import BAD_RULE
 from crm_monitoring.dashboard.models import RULE_LENGTH
 
@@ -118,14 +118,14 @@ class _Wrong(Exception):
 
 def active() -> tuple[Rule, ...]:
     """Return the rules that are looked at: none where there is no channel."""
-    config = conf.get()
-    return parse(config.ALERTS, tuple(config.ALERT_CHANNELS))[0] if config.ALERT_CHANNELS else ()
+    given = config.get()
+    return parse(given.ALERTS, tuple(given.ALERT_CHANNELS))[0] if given.ALERT_CHANNELS else ()
 
 
 def problems() -> tuple[Problem, ...]:
     """Return what of ALERTS cannot be used."""
-    config = conf.get()
-    return parse(config.ALERTS, tuple(config.ALERT_CHANNELS))[1]
+    given = config.get()
+    return parse(given.ALERTS, tuple(given.ALERT_CHANNELS))[1]
 
 
 def parse(alerts: Mapping[str, Any], channels: Sequence[str]) -> tuple[tuple[Rule, ...], tuple[Problem, ...]]:

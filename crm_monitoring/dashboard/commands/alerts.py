@@ -14,7 +14,7 @@ from django.db import Error
 from django.utils import translation
 from django.utils.connection import ConnectionDoesNotExist
 
-from crm_monitoring import conf
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts import channels, delivery, messages, scheduler
 from crm_monitoring.dashboard.alerts.channels import NotSent
 from crm_monitoring.dashboard.alerts.evaluation import Change, Finding
@@ -49,7 +49,7 @@ class Alerts(Subcommand):
         if options["test"]:
             self._test(options["test"])
             return
-        if not conf.get().ALERT_CHANNELS:
+        if not config.get().ALERT_CHANNELS:
             raise CommandError("Nobody would be told. Set CRM_MONITORING['ALERT_CHANNELS'], then try again.")
         if options["watch"]:
             self._watch()

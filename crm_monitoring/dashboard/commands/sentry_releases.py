@@ -14,7 +14,8 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from crm_monitoring.conf import Config
+from crm_monitoring import conf
+from crm_monitoring.dashboard.config import DashboardConfig as Config
 from crm_monitoring.dashboard.models import Deploy
 from crm_monitoring.scrubbing.configured import scrub_text
 from crm_monitoring.scrubbing.scrubber import FILTERED
@@ -53,7 +54,7 @@ def tell(deploy: Deploy, config: Config) -> str:
     """
     releases = f"{config.SENTRY_URL}api/0/organizations/{quote(config.SENTRY_ORG, safe='')}/releases/"
     _post("release", releases, config, {"version": deploy.release, "projects": [config.SENTRY_PROJECT]})
-    if config.BACKEND != "sentry":
+    if conf.get().BACKEND != "sentry":
         # GlitchTip keeps releases, and knows no deploys.
         return "release"
     finished = {

@@ -12,17 +12,22 @@ from django.db import DEFAULT_DB_ALIAS, Error
 from django.utils.connection import ConnectionDoesNotExist
 
 from crm_monitoring import conf
-from crm_monitoring.dashboard import models
+from crm_monitoring.dashboard import config, models
 from crm_monitoring.dashboard.commands import sentry_releases
 from crm_monitoring.dashboard.commands.alerts import Alerts
 from crm_monitoring.dashboard.commands.status import Status
 from crm_monitoring.dashboard.store import compaction, database, deploys
-from crm_monitoring.management.commands.monitoring import Subcommand, subcommand
+from crm_monitoring.management.commands.monitoring import Subcommand, also_goes_to, subcommand
 from crm_monitoring.release import detect_release
 from crm_monitoring.scrubbing.configured import scrub_text
 
 subcommand(Status)
 subcommand(Alerts)
+
+
+@also_goes_to
+def _inbox() -> str:
+    return "the inbox" if config.get().INBOX else ""
 
 
 @subcommand
@@ -59,17 +64,17 @@ class Deploy(Subcommand):
         return None
 
     def _tell(self, deploy: models.Deploy) -> str | None:
-        config = conf.get()
-        if not any(getattr(config, name) for name in sentry_releases.KEYS):
+        sentry = config.get()
+        if not any(getattr(sentry, name) for name in sentry_releases.KEYS):
             return None
-        missing = [name for name in (*sentry_releases.KEYS, "SENTRY_URL") if not getattr(config, name)]
+        missing = [name for name in (*sentry_releases.KEYS, "SENTRY_URL") if not getattr(sentry, name)]
         if missing:
             return f"Sentry was not told, for {' and '.join(missing)} cannot be used or is not set."
         try:
-            created = sentry_releases.tell(deploy, config)
+            created = sentry_releases.tell(deploy, sentry)
         except sentry_releases.NotTold as error:
             return f"Sentry was not told. {error}"
-        self.stdout.write(self.style.SUCCESS(f"Created at {config.SENTRY_URL}: {created}."))
+        self.stdout.write(self.style.SUCCESS(f"Created at {sentry.SENTRY_URL}: {created}."))
         return None
 
 
@@ -123,7 +128,7 @@ class Prune(Subcommand):
             raise CommandError(f"Not all is pruned. {_advice(error)}") from None
         self.stdout.write(f"Compacted: {done.compacted} rows fewer tell the same.")
         self.stdout.write(
-            f"Deleted, as older than {conf.get().RETENTION_DAYS} days: {done.rows} metric rows, {done.visits} visits, "
+            f"Deleted, as older than {config.get().RETENTION_DAYS} days: {done.rows} metric rows, {done.visits} visits, "
             f"{done.events} events, {done.transactions} slow transactions, {done.issues} issues."
         )
 

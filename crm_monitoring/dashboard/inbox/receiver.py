@@ -17,7 +17,8 @@ from uuid import uuid4
 
 from django.db import DataError, Error
 
-from crm_monitoring import conf, faults
+from crm_monitoring import faults
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.flushing import note_failure
 from crm_monitoring.dashboard.inbox.grouping import group_of, one_line
 from crm_monitoring.dashboard.inbox.untrusted import integer, mapping, moment, string
@@ -163,7 +164,7 @@ def _count(kind: str | None, quantity: int) -> None:
 
 
 def _is_keeping() -> bool:
-    return conf.get().INBOX or status().local
+    return config.get().INBOX or status().local
 
 
 def _take_event(event: Mapping[str, Any]) -> None:
@@ -188,7 +189,7 @@ def _take_transaction(event: Mapping[str, Any]) -> None:
     if started is None or ended is None:
         return
     duration_ms = (ended - started).total_seconds() * 1000
-    if duration_ms > conf.get().SLOW_REQUEST_MS:
+    if duration_ms > config.get().SLOW_REQUEST_MS:
         _transactions.add(Slow(**_about(event, ended.timestamp()), duration_ms=duration_ms))
 
 

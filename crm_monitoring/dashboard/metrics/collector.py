@@ -14,7 +14,8 @@ from time import time
 
 from django.db import DataError, IntegrityError
 
-from crm_monitoring import conf, faults, sentry
+from crm_monitoring import faults, sentry
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.flushing import note_failure
 from crm_monitoring.dashboard.inbox.grouping import one_line
 from crm_monitoring.dashboard.metrics.pseudonyms import hashed
@@ -145,12 +146,12 @@ def collect(record: Record) -> None:
 
 
 def _collect_request(record: RequestRecord, moment: float) -> None:
-    config = conf.get()
+    limits = config.get()
     with _held.lock:
         cell = _held.cell(_REQUEST, record.endpoint, moment)
         cell.time(record.duration_ms)
-        cell.judge(record.status, record.duration_ms, config.APDEX_MS)
-        if record.duration_ms > config.SLOW_REQUEST_MS:
+        cell.judge(record.status, record.duration_ms, limits.APDEX_MS)
+        if record.duration_ms > limits.SLOW_REQUEST_MS:
             cell.slow += 1
         if record.user_id is not None:
             _held.visit(record.user_id, moment)

@@ -13,8 +13,7 @@ from django.urls import reverse
 from django.utils.timesince import timesince
 from django.views.decorators.http import require_safe
 
-from crm_monitoring import conf
-from crm_monitoring.dashboard import flushing
+from crm_monitoring.dashboard import config, flushing
 from crm_monitoring.dashboard.alerts import channels, rules
 from crm_monitoring.dashboard.alerts.messages import ISSUE_KINDS, describe
 from crm_monitoring.dashboard.alerts.rules import Kind, Rule
@@ -82,7 +81,7 @@ def about_alerts() -> dict[str, Any]:
     firing = alerts.firing()
     counts = Counter(alert.rule for alert in firing)
     return {
-        "channel": next(iter(conf.get().ALERT_CHANNELS), ""),
+        "channel": next(iter(config.get().ALERT_CHANNELS), ""),
         "example": EXAMPLE,
         "problems": (*rules.problems(), *channels.problems()),
         "rules": [_rule_row(rule, counts[rule.name]) for rule in active.values()],
@@ -93,7 +92,7 @@ def about_alerts() -> dict[str, Any]:
 
 def now_firing() -> list[AlertRow]:
     """Return what is firing; where no alert is sent, nobody is asked."""
-    if not conf.get().ALERT_CHANNELS:
+    if not config.get().ALERT_CHANNELS:
         return []
     active = {rule.name: rule for rule in rules.active()}
     return [_alert_row(alert, active) for alert in alerts.firing()]
@@ -105,7 +104,7 @@ def _rule_row(rule: Rule, firing: int) -> RuleRow:
         describe(rule),
         duration(rule.window),
         duration(rule.cooldown),
-        rule.channels or tuple(conf.get().ALERT_CHANNELS),
+        rule.channels or tuple(config.get().ALERT_CHANNELS),
         firing,
     )
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from crm_monitoring import conf
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.pages import formatting
 from crm_monitoring.dashboard.pages.filters import Choice
 from crm_monitoring.dashboard.store.figures import Change, Figures, Measured
@@ -99,7 +99,7 @@ def headline(figures: Figures, choice: Choice) -> list[Card]:
 
 def quality(figures: Figures) -> list[Card]:
     """Return the five figures that say how good the service is."""
-    config = conf.get()
+    limits = config.get()
     return [
         _changing(
             "error-rate",
@@ -119,8 +119,8 @@ def quality(figures: Figures) -> list[Card]:
                 "%(tolerated)s half; slower or failed ones count nothing."
             )
             % {
-                "satisfied": formatting.milliseconds(config.APDEX_MS),
-                "tolerated": formatting.milliseconds(config.APDEX_MS * 4),
+                "satisfied": formatting.milliseconds(limits.APDEX_MS),
+                "tolerated": formatting.milliseconds(limits.APDEX_MS * 4),
             },
             worse="down",
         ),
@@ -145,7 +145,7 @@ def quality(figures: Figures) -> list[Card]:
             _("Slow transactions"),
             figures.slow,
             formatting.count,
-            _("Requests that took longer than %(limit)s.") % {"limit": formatting.milliseconds(config.SLOW_REQUEST_MS)},
+            _("Requests that took longer than %(limit)s.") % {"limit": formatting.milliseconds(limits.SLOW_REQUEST_MS)},
             worse="up",
             link=reverse("crm_monitoring_dashboard:transactions"),
         ),

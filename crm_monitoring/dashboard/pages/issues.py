@@ -22,6 +22,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 
 from crm_monitoring import conf
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.inbox.untrusted import indented
 from crm_monitoring.dashboard.models import Event, Issue, Sighting, SlowTransaction
 from crm_monitoring.dashboard.pages import formatting
@@ -295,7 +296,7 @@ def list_transactions(request: HttpRequest) -> HttpResponse:
             Link(_query(request, sort=_SLOWEST), gettext("Slowest first"), slowest_first),
         ],
         "rows": [_transaction_row(transaction) for transaction in page.items],
-        "limit": formatting.milliseconds(conf.get().SLOW_REQUEST_MS),
+        "limit": formatting.milliseconds(config.get().SLOW_REQUEST_MS),
         **_paging(request, page),
     }
     return render(request, "crm_monitoring/dashboard/transactions.html", context)

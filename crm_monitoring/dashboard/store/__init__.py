@@ -10,7 +10,7 @@ from django.db import Error, connections
 from django.db import transaction as transactions
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from crm_monitoring import conf
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.models import Lease
 from crm_monitoring.queries import watch_query
 
@@ -44,7 +44,7 @@ _PATIENCE = {
 
 def database() -> str:
     """Return the alias of the database that the dashboard keeps."""
-    return conf.get().DASHBOARD_DATABASE
+    return config.get().DASHBOARD_DATABASE
 
 
 @contextmanager

@@ -15,8 +15,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from crm_monitoring import conf
-from crm_monitoring.dashboard import store
+from crm_monitoring.dashboard import config, store
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import AffectedUser, Alert, Delivery, Issue, Kind, MetricRow, Sighting
 from crm_monitoring.dashboard.store import database
@@ -147,7 +146,7 @@ def measure(alert: Alert, value: float | None) -> None:
 
 def forget(rules: Collection[str], now: float) -> None:
     """Let no alert fire whose rule is gone, give up what could not be sent, delete what is older than RETENTION_DAYS."""
-    alerts, oldest = Alert.objects.using(database()), moment_of(now) - timedelta(days=conf.get().RETENTION_DAYS)
+    alerts, oldest = Alert.objects.using(database()), moment_of(now) - timedelta(days=config.get().RETENTION_DAYS)
     alerts.filter(state=Alert.State.FIRING).exclude(rule__in=rules).update(
         state=Alert.State.RESOLVED, resolved_at=moment_of(now)
     )

@@ -20,7 +20,7 @@ from django.db import OperationalError, connections
 from django.db import transaction as transactions
 from django.db.models import Count, Exists, F, OuterRef, QuerySet
 
-from crm_monitoring import conf
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.metrics.sketch import Sketch
 from crm_monitoring.dashboard.models import Event, Issue, MetricRow, SlowTransaction, Visit
@@ -289,7 +289,7 @@ def _move_visits(level: Level, visits: Sequence[Visit]) -> int:
 
 
 def _delete_old(now: float) -> Iterator[Step]:
-    using, oldest = database(), now - conf.get().RETENTION_DAYS * _DAY_S
+    using, oldest = database(), now - config.get().RETENTION_DAYS * _DAY_S
     moment = moment_of(oldest)
     events = Event.objects.using(using)
     forgotten = Issue.objects.using(using).filter(last_seen__lt=moment)

@@ -16,8 +16,7 @@ from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Greatest, Least
 from django.db.transaction import set_rollback
 
-from crm_monitoring import conf
-from crm_monitoring.dashboard import store
+from crm_monitoring.dashboard import config, store
 from crm_monitoring.dashboard.fields import MomentField, moment_of
 from crm_monitoring.dashboard.inbox.grouping import Group
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Sighting, SlowTransaction
@@ -173,7 +172,7 @@ def _meet(issue: Issue, user: str, moment: datetime, using: str) -> None:
 def _keep(issue: Issue, occurrence: Occurrence, moment: datetime, using: str) -> None:
     Event.objects.using(using).bulk_create([Event(issue_id=issue.pk, **_kept(occurrence, moment))])
     events = Event.objects.using(using).filter(issue=issue)
-    surplus = events.count() - max(1, conf.get().EVENTS_PER_ISSUE)
+    surplus = events.count() - max(1, config.get().EVENTS_PER_ISSUE)
     if surplus > 0:
         # After the first: what is told of a failure's beginning is not told again.
         _delete(events.order_by("pk")[1 : 1 + surplus])

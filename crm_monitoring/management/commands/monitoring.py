@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -21,7 +21,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from crm_monitoring import conf, faults, hooks, sentry
 from crm_monitoring.health import check_monitoring_health, problems
 
-MASK = "********"
 DEFAULT_TIMEOUT = 10.0
 
 _ADVICE = {
@@ -68,6 +67,15 @@ def subcommand(declared: type[Subcommand]) -> type[Subcommand]:
     """Make a subclass of `Subcommand` known to the command."""
     _subcommands[declared.name] = declared
     return declared
+
+
+_destinations: list[Callable[[], str]] = []
+
+
+def also_goes_to(destination: Callable[[], str]) -> Callable[[], str]:
+    """Let `check` say where events go beside Sentry: what the function returns, unless it is empty."""
+    _destinations.append(destination)
+    return destination
 
 
 def _complaints_of_imports() -> Iterable[str]:
@@ -161,7 +169,7 @@ def _pairs(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 def _destination() -> str:
     known = sentry.destination()
     if known is not None:
-        return f"{known} and the inbox" if conf.get().INBOX and sentry.has_receivers() else known
+        return " and ".join([known, *filter(None, (destination() for destination in _destinations))])
     status = sentry.status()
     if status.local:
         return "the inbox: SENTRY_DSN is not set"
@@ -170,16 +178,10 @@ def _destination() -> str:
 
 def effective_setting() -> dict[str, Any]:
     """Return every key with its effective value as JSON has it, secrets masked."""
-    config = conf.get()
-    return {name: _masked(name, getattr(config, name)) for name in conf.KEYS}
+    return {name: _as_json(spec.masked(value)) for name, spec, value in conf.values()}
 
 
-def _masked(name: str, value: Any) -> Any:
-    if name in ("SENTRY_DSN", "SENTRY_AUTH_TOKEN"):
-        return MASK if value else ""
-    if name in ("SENTRY_OPTIONS", "ALERT_CHANNELS"):
-        # A proxy's password, a certificate's path, a hook, the address of a webhook: the names say enough.
-        return dict.fromkeys(value, MASK)
+def _as_json(value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else value
 
 

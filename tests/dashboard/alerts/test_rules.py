@@ -8,8 +8,7 @@ import pytest
 from django.core import checks as django_checks
 from django.utils import translation
 
-from crm_monitoring import conf
-from crm_monitoring.dashboard import checks
+from crm_monitoring.dashboard import checks, config
 from crm_monitoring.dashboard.alerts import messages, rules
 from crm_monitoring.dashboard.alerts.rules import Kind, Rule, parse
 from crm_monitoring.management.commands.monitoring import effective_setting
@@ -134,7 +133,7 @@ def test_the_command_shows_no_address_of_a_channel(monitoring: Any) -> None:
 def test_the_address_of_the_site_is_a_url(monitoring: Any, given: str, effective: str) -> None:
     monitoring(SITE_URL=given)
 
-    assert effective == conf.get().SITE_URL
+    assert effective == config.get().SITE_URL
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -1,0 +1,55 @@
+"""The keys of CRM_MONITORING that the dashboard has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from crm_monitoring import conf
+from crm_monitoring.conf import key, parsing
+
+
+class DashboardConfig(conf.Keys):
+    """The effective values of the dashboard's keys."""
+
+    INBOX: bool = key(
+        False, parsing.flag, "Dashboard: whether its inbox keeps events with a DSN too. Without one it always does."
+    )
+    DASHBOARD_DATABASE: str = key(
+        "default", parsing.text, "Dashboard: the alias in DATABASES of the database that it keeps."
+    )
+    APDEX_MS: float = key(
+        500.0, parsing.number(), "Dashboard: up to here a request satisfies, up to four times that it is tolerable."
+    )
+    SLOW_REQUEST_MS: float = key(
+        1000.0, parsing.number(), "Dashboard: requests over this are slow, and the inbox keeps their spans."
+    )
+    EVENTS_PER_ISSUE: int = key(50, parsing.whole(), "Dashboard: events kept of an issue, the first and the newest.")
+    RETENTION_DAYS: int = key(30, parsing.whole(), "Dashboard: days after which metrics and events are deleted.")
+    ALERTS: Mapping[str, Any] = key(
+        {},
+        parsing.mapping,
+        "Dashboard: rules of alerts by name, each a dict of options. False turns one of the defaults off.",
+    )
+    ALERT_CHANNELS: Mapping[str, Any] = key(
+        {},
+        parsing.mapping,
+        "Dashboard: where alerts go, by name: e-mail, Slack, webhooks. Empty: nowhere, and none are looked for.",
+        secret=True,
+    )
+    SITE_URL: str = key("", parsing.site, "Where people find the site, for the links in alerts.")
+    SENTRY_URL: str = key(
+        "https://sentry.io/",
+        parsing.site,
+        "Where `monitoring deploy` finds Sentry's API.",
+        env="SENTRY_URL",
+        unusable="",
+    )
+    SENTRY_AUTH_TOKEN: str = key("", conf.token, "Token for `monitoring deploy`.", env="SENTRY_AUTH_TOKEN", secret=True)
+    SENTRY_ORG: str = key("", parsing.text, "Sentry's organisation, for `monitoring deploy`.", env="SENTRY_ORG")
+    SENTRY_PROJECT: str = key("", parsing.text, "Sentry's project, for `monitoring deploy`.", env="SENTRY_PROJECT")
+
+
+def get() -> DashboardConfig:
+    """Return the effective values."""
+    return conf.read(DashboardConfig)
