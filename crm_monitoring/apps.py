@@ -12,6 +12,7 @@ from django.core.signals import setting_changed
 from crm_monitoring import conf, faults, hooks, queries, sentry
 from crm_monitoring.integrations import commands
 from crm_monitoring.logs import setup
+from crm_monitoring.requests import routes
 from crm_monitoring.scrubbing import configured
 
 
@@ -61,3 +62,5 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
         hooks.reset()
         configured.reset()
         start()
+    if setting in ("LANGUAGES", "LANGUAGE_CODE", "MIDDLEWARE", "ROOT_URLCONF", "USE_I18N"):
+        routes.reset()

@@ -12,6 +12,7 @@ from django.urls import resolve
 
 from crm_monitoring import lazy
 from crm_monitoring.records import UNROUTED
+from crm_monitoring.requests import translated_routes
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -65,8 +66,15 @@ def resolved(request: HttpRequest) -> ResolverMatch | None:
 
 @lru_cache(_MAX_ROUTES)
 def readable(route: str) -> str:
-    """Return a route of `path` or `re_path` with its parameters as {name}: "organisations/{pk}/"."""
+    """Return a route of `path` or `re_path` with its parameters as {name}, the same in all languages: "organisations/{pk}/"."""
+    route = translated_routes.in_one_language(route)
     return _PARAMETER.sub(r"{\1}", _without_regex(route) if _IS_REGEX.search(route) else route)
+
+
+def reset() -> None:
+    """Read the URLconf and the languages again."""
+    readable.cache_clear()
+    translated_routes.reset()
 
 
 class _Group:

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 from django.utils.translation import gettext_lazy
 
+from crm_monitoring import faults
 from crm_monitoring.hooks import Record
 from crm_monitoring.requests.routes import endpoint_of, method_of, readable, resolved
 from tests.clients import WSGIClient
@@ -29,7 +30,10 @@ urlpatterns = [
     re_path(r"^articles/(?P<year>[0-9]{4})/(?:page-(?P<page>\d+)/)?$", ok),
     re_path(r"^api/(?P<version>v[12])/", include(_api)),
     re_path(r"^c\+\+/$", ok),
-    *i18n_patterns(path("home/", ok), path(gettext_lazy("contact/"), ok)),
+    *i18n_patterns(
+        path("home/", ok), path(gettext_lazy("January"), ok), path("shop/", include([re_path("^(?P<sku>x+)/$", ok)]))
+    ),
+    path(gettext_lazy("Monday"), ok),
 ]
 
 
@@ -45,8 +49,10 @@ urlpatterns = [
         ("/api/v1/users/7.json", "api/{version}/users/{pk}.{format}"),
         ("/api/v2/0189dd1c-30e5-7a3f-8c4a-000000000000/", "api/{version}/{key}/"),
         ("/c++/", "c++/"),
-        ("/en/home/", "en/home/"),
-        ("/en/contact/", "en/contact/"),
+        ("/en/home/", "home/"),
+        ("/en/January", "January"),
+        ("/en/shop/xx/", "shop/{sku}/"),
+        ("/Monday", "Monday"),
         ("/nowhere/", "(unrouted)"),
     ],
 )
@@ -135,3 +141,44 @@ def test_a_path_resolves_in_the_urlconf_that_the_request_was_given(settings: Any
     assert missed is None
     assert found is not None
     assert found.func is ok
+
+
+@pytest.mark.parametrize(
+    ("language", "url", "route"),
+    [
+        ("fr", "/fr/home/", "home/"),
+        ("de", "/de/home/", "home/"),
+        ("fr", "/fr/janvier", "January"),
+        ("de", "/de/Januar", "January"),
+        ("fr", "/fr/shop/xx/", "shop/{sku}/"),
+        ("de", "/Montag", "Monday"),
+        ("fr", "/organisations/7/", "organisations/{pk}/"),
+    ],
+)
+def test_an_endpoint_is_the_same_in_all_languages(
+    server: WSGIClient, settings: Any, records: list[Record], language: str, url: str, route: str
+) -> None:
+    settings.ROOT_URLCONF = __name__
+    settings.LANGUAGE_CODE = "en"
+    settings.LANGUAGES = [("en", "English"), ("fr", "French"), ("de", "German")]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
+
+    server.get(url, Accept_Language=language)
+
+    assert records[0].endpoint == f"GET {route}"
+
+
+def test_routes_of_a_project_in_one_language_are_not_read(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.USE_I18N = False
+    settings.ROOT_URLCONF = "nowhere"
+
+    assert readable("en/home/") == "en/home/"
+
+
+def test_a_urlconf_that_cannot_be_read_costs_only_the_one_name(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "reraise", False)
+    settings.USE_I18N = True
+    settings.ROOT_URLCONF = "nowhere"
+
+    assert readable("en/home/") == "en/home/"
+    assert "Reading translated routes failed 1 time, last with ModuleNotFoundError." in faults.sentences()
