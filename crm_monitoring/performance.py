@@ -12,10 +12,11 @@ from time import perf_counter, time
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
-from crm_monitoring import conf, faults, hooks, work
+from crm_monitoring import conf, faults, hooks
 from crm_monitoring.logs.logger import get_logger
 from crm_monitoring.records import OperationRecord
 from crm_monitoring.sentry import OperationSpan, start_operation_span
+from crm_monitoring.work import current_request
 
 if sys.version_info >= (3, 12):
     from inspect import iscoroutinefunction
@@ -205,7 +206,7 @@ class _Run:
         _tell(self, type(error).__name__ if failed else None)
 
     def record(self, threshold_ms: float, error: str | None) -> OperationRecord:
-        request = work.current()
+        request = current_request()
         return OperationRecord(
             name=self.monitor.name,
             operation=self.monitor.operation,

@@ -16,10 +16,10 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from crm_monitoring import conf, faults, work
+from crm_monitoring import conf, faults
 from crm_monitoring.logs.logger import get_logger
 from crm_monitoring.sentry.spans import AnySpan, finish_query_span, start_query_span
-from crm_monitoring.work import Query, RequestContext
+from crm_monitoring.work import Query, Request, current_request
 
 _MAX_STATEMENTS = 1000
 _MAX_SQL = 4096
@@ -120,7 +120,7 @@ def _note(query: Query, span: AnySpan | None) -> None:
             _tell_slow(query, place, config.SLOW_QUERY_MS)
         if span is not None:
             finish_query_span(span, place)
-        request = work.current()
+        request = current_request()
         if request is not None:
             _count(request, query, config.N_PLUS_ONE_THRESHOLD)
     except Exception as error:
@@ -138,7 +138,7 @@ def _tell_slow(query: Query, place: dict[str, Any], threshold_ms: float) -> None
     )
 
 
-def _count(request: RequestContext, query: Query, threshold: int) -> None:
+def _count(request: Request, query: Query, threshold: int) -> None:
     request.db_queries += 1
     request.db_ms += query.duration_ms
     request.recent_queries.append(query)
@@ -147,7 +147,7 @@ def _count(request: RequestContext, query: Query, threshold: int) -> None:
         _count_statement(request, query.sql, threshold)
 
 
-def _count_statement(request: RequestContext, sql: str, threshold: int) -> None:
+def _count_statement(request: Request, sql: str, threshold: int) -> None:
     count = request.statements.get(sql, 0) + 1
     if count == 1 and len(request.statements) >= _MAX_STATEMENTS:
         return
@@ -157,7 +157,7 @@ def _count_statement(request: RequestContext, sql: str, threshold: int) -> None:
         request.repeated[sql] = caller()
 
 
-def tell_n_plus_one(request: RequestContext) -> None:
+def tell_n_plus_one(request: Request) -> None:
     """Log each statement that the request repeated too often, once, with its final count."""
     for sql, place in request.repeated.items():
         logger.warning(

@@ -13,10 +13,11 @@ from django.utils.translation import get_language, gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from crm_monitoring import conf, faults, work
+from crm_monitoring import conf, faults
 from crm_monitoring.health import check_monitoring_health, databases_ready, is_degraded
 from crm_monitoring.performance import unmonitored
 from crm_monitoring.sentry import capture_exception, capture_message
+from crm_monitoring.work import current_request
 
 _JSON_TYPES = ("application/json", "application/problem+json", "application/vnd.api+json")
 
@@ -97,9 +98,9 @@ def server_error(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRespons
 
 
 def _ids(request: HttpRequest) -> tuple[str | None, str | None]:
-    running = work.current()
+    work = current_request()
     # Outside the middleware there is none, or another request's.
-    return (running.request_id, running.event_id) if running and running.request is request else (None, None)
+    return (work.request_id, work.event_id) if work and work.request is request else (None, None)
 
 
 def wants_json(request: HttpRequest) -> bool:

@@ -1,18 +1,20 @@
-"""The request that runs now, as everybody who adds something to it sees it."""
+"""What runs now, as everybody who adds something to it sees it: a request, or another unit of work."""
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
 from collections.abc import Collection, Mapping
 from contextvars import ContextVar
+from itertools import count
 from time import perf_counter, time
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from django.utils.functional import LazyObject
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from crm_monitoring.requests.routes import resolved, route_of
-from crm_monitoring.scrubbing.configured import UrlSecrets
+from crm_monitoring.requests.user import evaluated_user_id
+from crm_monitoring.scrubbing.url_secrets import UrlSecrets
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.urls import ResolverMatch
 
-    from crm_monitoring.sentry.failures import Report
-    from crm_monitoring.sentry.tracing import RequestTrace
+    from crm_monitoring.scrubbing.configured import TextScrubber
 
 RECENT_QUERIES = 10
 RECENT_LINES = 100
@@ -36,41 +37,105 @@ class Query(NamedTuple):
     alias: str
 
 
-class RequestContext:
+class Trace(Protocol):
+    """The place of a work in Sentry: its scope and its ids."""
+
+    trace_id: str
+    given_name: str | None
+
+    @property
+    def span_id(self) -> str: ...
+    def rename(self, name: str, operation: str) -> None: ...
+
+
+class RequestTrace(Trace, Protocol):
+    """The place of a request in Sentry."""
+
+    def discard(self) -> None: ...
+    def close(self, status: int, outcome: str) -> None: ...
+
+
+class UnitTrace(Trace, Protocol):
+    """The place of another unit of work in Sentry."""
+
+    def close(self) -> None: ...
+
+
+class HeldFailure(Protocol):
+    """What is known so far of a failure that was reported and not sent yet."""
+
+    event_id: str
+    since: float
+
+    def is_of(self, error: BaseException) -> bool: ...
+    def add(self, error: BaseException, about: Any) -> None: ...
+    def send(self) -> str | None: ...
+
+
+class Work:
     """
-    What is known so far of one running request.
+    What runs between a beginning and an end, and is told of as one: its failures are held until it ends, and each is sent once.
+
+    Attributes:
+        number: Which one of this process it is.
+        started: When it began, in Unix seconds.
+        started_clock: The same in seconds of `perf_counter`.
+        reports: Failures that were reported and not sent yet.
+        trace: Its place in Sentry, None where there is none.
+        outer: What was running when it began inside of that.
+        concluded: It has ended, and holds nothing any more.
+    """
+
+    trace: Trace | None = None
+    outer: Work | None = None
+    concluded = False
+
+    def __init__(self) -> None:
+        self.number = next(_numbers)
+        self.started = time()
+        self.started_clock = perf_counter()
+        self.reports: list[HeldFailure] = []
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace it belongs to, 32 hexadecimal digits."""
+        return self.trace.trace_id if self.trace else None
+
+    def elapsed_ms(self) -> float:
+        """Return the milliseconds since it began."""
+        return (perf_counter() - self.started_clock) * 1000
+
+
+class Request(Work):
+    """
+    One running HTTP request.
 
     Attributes:
         unmonitored: The path is on the list, or, known in the end, the view asked not to be measured.
-        trace: The request's place in Sentry, None where there is none.
         error: What the request failed with, once it has.
+        handled_error: What its view raised and Django may have answered.
         event_id: Id of the Sentry event that reports the failure.
         shown_error: The last exception that a line of it carried, where that was raised, and both as text.
         outcome: How it ends for release health: "exited", "errored" or "crashed".
-        reports: Failures that were reported and not sent yet.
-        outer: The request that was running when this one began inside it.
-        outer_bound: The fields that the lines of that request, or of the command or task, carry.
+        outer_bound: The fields that the lines of what runs around it carry.
         bound: Names that were bound by `structlog.contextvars` when its latest line was written.
         handed_over: Its response has left the middleware; only a stream may still run.
-        concluded: Its line is written and its record emitted.
         status_on_leave: The status of a stream, to conclude with if the server is done before the stream has said so.
         recent_lines: Lines that lead to an event if one is made, each with its moment in Unix seconds.
         extra: Fields that receivers of django-structlog's signals want on the request's line.
     """
 
     # Of most requests these stay as they are here.
-    unmonitored = False
     trace: RequestTrace | None = None
+    unmonitored = False
     error: BaseException | None = None
     handled_error: Exception | None = None
     shown_error: tuple[tuple[BaseException, TracebackType | None], str] | None = None
     event_id: str | None = None
     outcome = "exited"
-    outer: RequestContext | None = None
     outer_bound: Mapping[str, Any] = MappingProxyType({})
     bound: Collection[str] = ()
     handed_over = False
-    concluded = False
     status_on_leave: int | None = None
     bytes_on_leave: int | None = None
     db_queries = 0
@@ -78,12 +143,10 @@ class RequestContext:
     _url_secrets: tuple[ResolverMatch | None, UrlSecrets] | None = None
 
     def __init__(self, request: HttpRequest, request_id: str, method: str) -> None:
+        super().__init__()
         self.request = request
         self.request_id = request_id
         self.method = method
-        self.started = time()
-        self.started_clock = perf_counter()
-        self.reports: list[Report] = []
         self.extra: dict[str, Any] = {}
         self.statements: dict[str, int] = {}
         self.repeated: dict[str, dict[str, Any]] = {}
@@ -101,11 +164,6 @@ class RequestContext:
         return f"{self.method} {self.route}"
 
     @property
-    def trace_id(self) -> str | None:
-        """The id of the trace this request belongs to, 32 hexadecimal digits."""
-        return self.trace.trace_id if self.trace else None
-
-    @property
     def user_id(self) -> str | None:
         """The user's primary key as text, if something else has read the user."""
         return evaluated_user_id(self.request)
@@ -118,15 +176,56 @@ class RequestContext:
             self._url_secrets = match, url_secrets_of(self.request)
         return self._url_secrets[1]
 
-    def elapsed_ms(self) -> float:
-        """Return the milliseconds since the request began."""
-        return (perf_counter() - self.started_clock) * 1000
+
+class Unit(Work):
+    """
+    One running unit of work that is no request: a command, a task.
+
+    Attributes:
+        timer: The thread that sends what is held too long, while something is held.
+    """
+
+    trace: UnitTrace | None = None
+    timer: threading.Timer | None = None
+
+    def begin(self, trace: UnitTrace) -> None:
+        """Make it what runs now."""
+        self.trace = trace
+        self.outer = current_work()
+        use(self)
+        _open_units.add(self)
+
+    def leave(self) -> None:
+        """Give way to what ran around it."""
+        _open_units.discard(self)
+        use(self.outer)
+        if self.trace is not None:
+            self.trace.close()
 
 
-_current: ContextVar[RequestContext | None] = ContextVar("crm_monitoring_request", default=None)
+_numbers = count()
+_current: ContextVar[Work | None] = ContextVar("crm_monitoring_work", default=None)
+_open_units: set[Unit] = set()
 
-current = _current.get
+current_work = _current.get
 use = _current.set
+
+
+def current_request() -> Request | None:
+    """Return the request that runs now, if what runs is one."""
+    work = _current.get()
+    return work if isinstance(work, Request) else None
+
+
+def open_units() -> list[Unit]:
+    """Return every unit of this process that has not ended."""
+    return list(_open_units)
+
+
+def url_scrubber() -> TextScrubber | None:
+    """Return what takes the secrets of the running request's URL out of a text, None where there are none."""
+    request = current_request()
+    return request.url_secrets.replaced if request is not None and request.url_secrets else None
 
 
 def url_secrets_of(request: HttpRequest) -> UrlSecrets:
@@ -135,24 +234,11 @@ def url_secrets_of(request: HttpRequest) -> UrlSecrets:
     return UrlSecrets(request.path, match.kwargs if match is not None else {})
 
 
-def evaluated_user(request: HttpRequest) -> Any | None:
-    """
-    Return the request's user if that costs nothing: no query, no session access.
-
-    `request.user` is lazy, and reading it makes two queries. Where it was read before, django.contrib.auth keeps the
-    result on the request. These names are Django's private ones: without them the user would be unknown, nothing worse.
-    """
-    attributes = vars(request)
-    user = attributes.get("user")
-    if user is None or isinstance(user, LazyObject):
-        user = attributes.get("_cached_user") or attributes.get("_acached_user")
-    return user
+def _start_over_in_child() -> None:
+    # What the parent holds is the parent's to send, and its threads are not here.
+    for unit in _open_units:
+        unit.reports.clear()
+        unit.timer = None
 
 
-def evaluated_user_id(request: HttpRequest) -> str | None:
-    """Return the primary key of `evaluated_user` as text, None for nobody and for anonymous users."""
-    user = evaluated_user(request)
-    if user is None or not getattr(user, "is_authenticated", False):
-        return None
-    pk = getattr(user, "pk", None)
-    return None if pk is None else str(pk)
+os.register_at_fork(after_in_child=_start_over_in_child)

@@ -10,7 +10,7 @@ from celery import signals, states
 from django_structlog.celery.signals import bind_extra_task_metadata
 
 from crm_monitoring import conf, faults
-from crm_monitoring.integrations.work import TASK, Work
+from crm_monitoring.integrations.work import TASK, Run
 from crm_monitoring.sentry import capture_crash, current_trace_id, ending
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ HEADER = "crm_monitoring_request_id"
 
 _LOGGERS_OF_TASKS = ("celery.app.trace", "celery.worker.strategy")
 
-_running: dict[str, Work] = {}
+_running: dict[str, Run] = {}
 
 
 def install() -> None:
@@ -58,7 +58,7 @@ def _send_request_id(headers: dict[str, Any] | None = None, **kwargs: Any) -> No
 def _begin_task(task_id: str, task: Task[..., Any], **kwargs: Any) -> None:
     fields = _fields_of(task_id, task)
     tags: dict[str, str] = {name: fields[name] for name in ("task_id", "request_id") if name in fields}
-    _running[task_id] = Work(task.name, "task", fields, tags, TASK)
+    _running[task_id] = Run(task.name, "task", fields, tags, TASK)
 
 
 @faults.guarded
@@ -78,16 +78,16 @@ def _fields_of(task_id: str, task: Task[..., Any]) -> dict[str, str]:
 
 @faults.guarded
 def _end_task(task_id: str, task: Task[..., Any], retval: Any = None, state: str = "", **kwargs: Any) -> None:
-    work = _running.pop(task_id, None)
-    if work is None:
+    run = _running.pop(task_id, None)
+    if run is None:
         return
     error = retval if state == states.FAILURE and isinstance(retval, BaseException) else None
     try:
         if error is not None and not isinstance(error, tuple(task.throws or ())):
             capture_crash(error, "celery")
     finally:
-        work.end(error)
-        work.unbind()
+        run.end(error)
+        run.unbind()
 
 
 @faults.guarded

@@ -14,11 +14,11 @@ from typing import Any, TypeGuard
 
 from django.core.management.base import BaseCommand, CommandError
 
-from crm_monitoring import faults, work
-from crm_monitoring.integrations.work import Work
+from crm_monitoring import faults
+from crm_monitoring.integrations.work import Run
 from crm_monitoring.sentry import capture_crash
 from crm_monitoring.sentry.failures import is_held
-from crm_monitoring.sentry.units import current
+from crm_monitoring.work import current_work
 
 # What these run is the work of others: requests, tests, what a person types. And `monitoring test` waits for its own events.
 _NO_UNITS = frozenset(("monitoring", "runserver", "shell", "test", "testserver"))
@@ -33,22 +33,22 @@ def install() -> None:
 def _watched(execute: Callable[..., str | None]) -> Callable[..., str | None]:
     @wraps(execute)
     def watched(self: BaseCommand, *args: Any, **options: Any) -> str | None:
-        with _Run(self):
+        with _Call(self):
             return execute(self, *args, **options)
 
     return watched
 
 
-class _Run:
+class _Call:
     """One call of a command."""
 
-    __slots__ = ("_command", "_work")
+    __slots__ = ("_command", "_run")
 
     def __init__(self, command: BaseCommand) -> None:
         self._command = command
 
     def __enter__(self) -> None:
-        self._work = _begin_command(self._command)
+        self._run = _begin_command(self._command)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -56,17 +56,17 @@ class _Run:
         if error is not None and traceback is not None:
             # The first entry is `watched`: neither what a crash prints nor its event shows it.
             BaseException.with_traceback(error, traceback.tb_next)
-        if self._work is not None:
-            _end_command(self._work, self._command, error)
+        if self._run is not None:
+            _end_command(self._run, self._command, error)
 
 
 @faults.guarded
-def _begin_command(command: BaseCommand) -> Work | None:
+def _begin_command(command: BaseCommand) -> Run | None:
     kinds = {_name_of(kind) for kind in type(command).__mro__}
-    if current() is not None or work.current() is not None or not _NO_UNITS.isdisjoint(kinds):
+    if current_work() is not None or not _NO_UNITS.isdisjoint(kinds):
         return None
     name = _name_of(type(command))
-    return Work(f"manage.py {name}", "custom", fields={"command": name}, tags={})
+    return Run(f"manage.py {name}", "custom", fields={"command": name}, tags={})
 
 
 def _name_of(kind: type) -> str:
@@ -75,13 +75,13 @@ def _name_of(kind: type) -> str:
 
 
 @faults.guarded
-def _end_command(work: Work, command: BaseCommand, error: BaseException | None) -> None:
+def _end_command(run: Run, command: BaseCommand, error: BaseException | None) -> None:
     try:
         if _has_failed(error) and (_ends_the_process(command) or is_held(error)):
             capture_crash(error, "command")
     finally:
-        work.end(error)
-        work.unbind()
+        run.end(error)
+        run.unbind()
 
 
 def _has_failed(error: BaseException | None) -> TypeGuard[Exception]:

@@ -12,13 +12,13 @@ from django_structlog.app_settings import app_settings
 from django_structlog.tasks.signals import bind_extra_task_metadata
 
 from crm_monitoring import faults
-from crm_monitoring.integrations.work import TASK, Work
+from crm_monitoring.integrations.work import TASK, Run
 from crm_monitoring.sentry import capture_crash, set_tag
 
 if TYPE_CHECKING:
     from django.tasks import TaskResult
 
-_running: dict[str, Work] = {}
+_running: dict[str, Run] = {}
 
 
 def install() -> None:
@@ -31,7 +31,7 @@ def install() -> None:
 @faults.guarded
 def _begin_task(sender: Any, task_result: TaskResult[Any, Any], **kwargs: Any) -> None:
     fields = _fields_of(task_result)
-    _running[task_result.id] = Work(fields["task"], "task", fields, {"task_id": task_result.id}, TASK)
+    _running[task_result.id] = Run(fields["task"], "task", fields, {"task_id": task_result.id}, TASK)
 
 
 @faults.guarded
@@ -49,8 +49,8 @@ def _fields_of(task_result: TaskResult[Any, Any]) -> dict[str, str]:
 
 @faults.guarded
 def _end_task(sender: Any, task_result: TaskResult[Any, Any], **kwargs: Any) -> None:
-    work = _running.pop(task_result.id, None)
-    if work is None:
+    run = _running.pop(task_result.id, None)
+    if run is None:
         return
     # Backends send the signal where they handle the exception.
     error = sys.exc_info()[1] if task_result.status == TaskResultStatus.FAILED else None
@@ -58,7 +58,7 @@ def _end_task(sender: Any, task_result: TaskResult[Any, Any], **kwargs: Any) -> 
         if error is not None:
             capture_crash(error, "task")
     finally:
-        work.end(error)
+        run.end(error)
         # django-structlog writes its last line of the task after this, and clears at the next task's start.
         if not app_settings.DJANGO_TASKS_ENABLED:
-            work.unbind()
+            run.unbind()

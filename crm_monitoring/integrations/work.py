@@ -7,17 +7,17 @@ from time import perf_counter, time
 
 import structlog
 
-from crm_monitoring import hooks, work
+from crm_monitoring import hooks
 from crm_monitoring.records import OperationRecord
-from crm_monitoring.sentry import set_tag
+from crm_monitoring.sentry import UnitTrace, set_tag
 from crm_monitoring.sentry.failures import end_unit
-from crm_monitoring.sentry.units import Unit
+from crm_monitoring.work import Unit, current_request
 
 TASK = "queue.task"
 """Sentry's word for the operation that a task is."""
 
 
-class Work:
+class Run:
     """
     One command or task from `__init__` to `end`. Within a request it is part of that, which holds what is reported.
 
@@ -37,8 +37,9 @@ class Work:
         self._name, self._operation = name, operation
         self._started, self._clock = time(), perf_counter()
         self._unit: Unit | None = None
-        if work.current() is None:
-            self._unit = Unit(name, source)
+        if current_request() is None:
+            self._unit = Unit()
+            self._unit.begin(UnitTrace(name, source))
             for key, value in tags.items():
                 set_tag(key, value)
         self._bound_before = structlog.contextvars.get_contextvars()

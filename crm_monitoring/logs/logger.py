@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import structlog
 
-from crm_monitoring import faults, work
+from crm_monitoring import faults
 from crm_monitoring.logs import lines
 from crm_monitoring.rendering import (
     CORE_FIELDS,
@@ -32,6 +32,7 @@ from crm_monitoring.rendering import (
     text,
 )
 from crm_monitoring.scrubbing.configured import scrub, scrub_exception, scrub_text
+from crm_monitoring.work import current_request, url_scrubber
 
 Processor = Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]
 
@@ -205,7 +206,7 @@ def _last_resort(name: str, event: Any, error: Exception) -> bytes:
             "timestamp": _now(),
             "logger": name,
             "error": type(error).__name__,
-            "of": cut(scrub_text(text(event), work.current()), _CUT_EVENT),
+            "of": cut(scrub_text(text(event), url_scrubber()), _CUT_EVENT),
         }
     )
 
@@ -228,7 +229,7 @@ def take_in(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutable
     if line.get("stack_info") is True:
         _own(line, "stack", "".join(traceback.format_stack()[-_STACK_FRAMES:-_OUR_FRAMES]).rstrip())
         del line["stack_info"]
-    request = work.current()
+    request = current_request()
     bound = structlog.contextvars.get_contextvars()
     for name, value in bound.items():
         # The request's own id follows, when the line has been searched for secrets.
@@ -245,7 +246,7 @@ def scrub_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Muta
     """Take the secrets out of the line. Where that fails the line stays behind, and one in its place says so."""
     error = line.pop("exc_info", None)
     try:
-        clean: Any = scrub(line, work.current())
+        clean: Any = scrub(line, url_scrubber())
     except Exception as fault:
         faults.record("Scrubbing a log line", fault)
         faults.lose("unscrubbed_lines")
@@ -271,7 +272,7 @@ def complete(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutabl
 
 def add_ids(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Add the running request's ids, which are no secrets."""
-    request = work.current()
+    request = current_request()
     if request is not None:
         ids = {"request_id": request.request_id}
         if request.trace is not None:
@@ -344,13 +345,13 @@ def _render(line: Event) -> bytes:
 
 def _shown(error: BaseException) -> str:
     """Return the exception as text, the same for each line of one request that carries it: Django's, and the request's own."""
-    running = work.current()
-    if running is None:
+    request = current_request()
+    if request is None:
         return scrub_exception(error)
     place = error, error.__traceback__
-    if running.shown_error is None or running.shown_error[0] != place:
-        running.shown_error = place, scrub_exception(error, running)
-    return running.shown_error[1]
+    if request.shown_error is None or request.shown_error[0] != place:
+        request.shown_error = place, scrub_exception(error, url_scrubber())
+    return request.shown_error[1]
 
 
 def exception_of(line: MutableMapping[str, Any]) -> BaseException | None:

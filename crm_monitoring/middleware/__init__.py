@@ -20,12 +20,12 @@ from django.http.response import StreamingHttpResponse
 from django_structlog import signals
 from django_structlog.middlewares import RequestMiddleware
 
-from crm_monitoring import conf, faults, work
+from crm_monitoring import conf, faults
 from crm_monitoring.logs import setup
 from crm_monitoring.middleware import lifecycle
 from crm_monitoring.middleware.lifecycle import logger
 from crm_monitoring.middleware.streaming import watch_stream
-from crm_monitoring.work import RequestContext
+from crm_monitoring.work import Request, current_request
 
 GetResponse = Callable[[HttpRequest], Any]
 
@@ -47,50 +47,50 @@ class MonitoringMiddleware(RequestMiddleware):
         """Serve the request, and watch it."""
         if self._is_async:
             return self.__acall__(request)
-        running = _begin(request)
+        work = _begin(request)
         if _wants_start():
-            _send_start(running)
+            _send_start(work)
         try:
             response: Any = self.get_response(request)
         except BaseException as error:
-            _abort(running, error)
+            _abort(work, error)
             raise
-        if _wants_end(running):
-            _send_end(running, response)
-        _finish(running, response)
+        if _wants_end(work):
+            _send_end(work, response)
+        _finish(work, response)
         return response
 
     async def __acall__(self, request: HttpRequest) -> Any:
         """Serve the request, and watch it."""
-        running = _begin(request)
+        work = _begin(request)
         if _wants_start():
-            await sync_to_async(_send_start)(running)
+            await sync_to_async(_send_start)(work)
         try:
             response = await cast(Awaitable[Any], self.get_response(request))
         except BaseException as error:
-            _abort(running, error)
+            _abort(work, error)
             raise
-        if _wants_end(running):
-            await sync_to_async(_send_end)(running, response)
-        _finish(running, response)
+        if _wants_end(work):
+            await sync_to_async(_send_end)(work, response)
+        _finish(work, response)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Keep what the view raised, for the statuses that are reported though Django answers them."""
-        running = _running(request)
-        if running is not None:
-            running.handled_error = exception
+        work = _work_of(request)
+        if work is not None:
+            work.handled_error = exception
 
     def process_got_request_exception(self, sender: Any, request: HttpRequest, **kwargs: Any) -> None:
         """Keep what the request failed with."""
-        running = _running(request)
-        if running is not None:
-            running.error = sys.exc_info()[1]
+        work = _work_of(request)
+        if work is not None:
+            work.error = sys.exc_info()[1]
 
 
-def _running(request: HttpRequest) -> RequestContext | None:
-    running = work.current()
-    return running if running is not None and running.request is request else None
+def _work_of(request: HttpRequest) -> Request | None:
+    work = current_request()
+    return work if work is not None and work.request is request else None
 
 
 # -- the doors: what is guarded, so that no failure of ours is one of the request -----------------------------------------
@@ -103,35 +103,35 @@ def _take_over_logging() -> None:
 
 
 @faults.guarded
-def _begin(request: HttpRequest) -> RequestContext:
+def _begin(request: HttpRequest) -> Request:
     return lifecycle.begin(request)
 
 
 @faults.guarded
-def _abort(running: RequestContext | None, error: BaseException) -> None:
-    if running is not None:
-        lifecycle.abort(running, error)
+def _abort(work: Request | None, error: BaseException) -> None:
+    if work is not None:
+        lifecycle.abort(work, error)
 
 
 @faults.guarded
-def _finish(running: RequestContext | None, response: HttpResponseBase) -> None:
-    if running is None:
+def _finish(work: Request | None, response: HttpResponseBase) -> None:
+    if work is None:
         return
-    response[conf.get().REQUEST_ID_HEADER] = running.request_id
-    lifecycle.report_answered(running, response.status_code)
-    running.handed_over = True
+    response[conf.get().REQUEST_ID_HEADER] = work.request_id
+    lifecycle.report_answered(work, response.status_code)
+    work.handed_over = True
     if isinstance(response, StreamingHttpResponse):
-        watch_stream(running, response)
+        watch_stream(work, response)
     else:
-        lifecycle.conclude(running, response.status_code, lifecycle.size_of(response))
+        lifecycle.conclude(work, response.status_code, lifecycle.size_of(response))
 
 
 @faults.guarded
 def forget(sender: Any = None, **kwargs: Any) -> None:
     """Leave the request's context once the server has closed the response; a receiver of `request_finished`."""
-    running = work.current()
-    if running is not None and running.handed_over:
-        lifecycle.leave(running)
+    work = current_request()
+    if work is not None and work.handed_over:
+        lifecycle.leave(work)
 
 
 request_finished.connect(forget, dispatch_uid="crm_monitoring")
@@ -145,17 +145,17 @@ def _wants_start() -> bool:
 
 
 @faults.guarded
-def _send_start(running: RequestContext | None) -> None:
-    if running is not None:
-        request = running.request
+def _send_start(work: Request | None) -> None:
+    if work is not None:
+        request = work.request
         known = {"request": f"{request.method} {request.path}", "user_agent": request.META.get("HTTP_USER_AGENT")}
-        _send(running, signals.bind_extra_request_metadata, known, request=request)
+        _send(work, signals.bind_extra_request_metadata, known, request=request)
 
 
-def _wants_end(running: RequestContext | None) -> TypeGuard[RequestContext]:
-    if running is None:
+def _wants_end(work: Request | None) -> TypeGuard[Request]:
+    if work is None:
         return False
-    if running.error is None:
+    if work.error is None:
         return _is_heard(signals.bind_extra_request_finished_metadata)
     return _is_heard(signals.bind_extra_request_failed_metadata) or _is_heard(signals.update_failure_response)
 
@@ -166,20 +166,20 @@ def _is_heard(signal: Signal) -> bool:
 
 
 @faults.guarded
-def _send_end(running: RequestContext, response: HttpResponseBase) -> None:
-    request, error = running.request, running.error
+def _send_end(work: Request, response: HttpResponseBase) -> None:
+    request, error = work.request, work.error
     known = {"request": f"{request.method} {request.path}", "code": response.status_code}
     if error is None:
-        _send(running, signals.bind_extra_request_finished_metadata, known, request=request, response=response)
+        _send(work, signals.bind_extra_request_finished_metadata, known, request=request, response=response)
         return
-    _send(running, signals.bind_extra_request_failed_metadata, known, request=request, exception=error)
+    _send(work, signals.bind_extra_request_failed_metadata, known, request=request, exception=error)
     signals.update_failure_response.send(
         sender=MonitoringMiddleware, request=request, response=response, logger=logger, exception=error
     )
 
 
-def _send(running: RequestContext, signal: Any, known: dict[str, Any], **about: Any) -> None:
+def _send(work: Request, signal: Any, known: dict[str, Any], **about: Any) -> None:
     """Send one of the signals; what its receivers add to `log_kwargs` goes into the request's line."""
     log_kwargs = dict(known)
     signal.send(sender=MonitoringMiddleware, logger=logger, log_kwargs=log_kwargs, **about)
-    running.extra.update({name: value for name, value in log_kwargs.items() if name not in known})
+    work.extra.update({name: value for name, value in log_kwargs.items() if name not in known})

@@ -9,53 +9,51 @@ import structlog
 from django.http import HttpRequest, HttpResponseBase
 from django_structlog.app_settings import app_settings
 
-from crm_monitoring import conf, hooks, work
+from crm_monitoring import conf, hooks
 from crm_monitoring.logs.logger import get_logger
 from crm_monitoring.queries import tell_n_plus_one
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST, RequestRecord
 from crm_monitoring.requests.client_ip import client_ip
 from crm_monitoring.requests.request_id import request_id_of
 from crm_monitoring.requests.routes import method_of
-from crm_monitoring.sentry import capture_crash, report_handled, report_server_error, trace_request, units
+from crm_monitoring.sentry import capture_crash, report_handled, report_server_error, trace_request
 from crm_monitoring.sentry.failures import send_held
 from crm_monitoring.sentry.tracing import is_unmonitored
-from crm_monitoring.work import RequestContext
+from crm_monitoring.work import Request, Work, current_request, current_work, use
 
 logger = get_logger("crm_monitoring.requests")
 
 _BOUND = ("request_id",)
 
 
-def begin(request: HttpRequest) -> RequestContext:
+def begin(request: HttpRequest) -> Request:
     """Open the context of `request`, and make it the current one."""
-    running = RequestContext(request, request_id_of(request), method_of(request))
-    previous = work.current()
-    if previous is not None:
-        _step_over(previous, running)
-    if running.outer is not None or units.current() is not None:
-        # What runs around the request goes on when it is done.
-        running.outer_bound = structlog.contextvars.get_contextvars()
-    _bind(running)
-    running.unmonitored = _is_unmonitored_path(request.path_info)
-    running.trace = trace_request(request, running.request_id, running.method, unmonitored=running.unmonitored)
-    work.use(running)
-    return running
+    work = Request(request, request_id_of(request), method_of(request))
+    work.outer = _what_runs_around()
+    if work.outer is not None:
+        # It goes on when the request is done.
+        work.outer_bound = structlog.contextvars.get_contextvars()
+    _bind(work)
+    work.unmonitored = _is_unmonitored_path(request.path_info)
+    work.trace = trace_request(request, work.request_id, work.method, unmonitored=work.unmonitored)
+    use(work)
+    return work
 
 
-def _step_over(previous: RequestContext, running: RequestContext) -> None:
-    if previous.handed_over:
+def _what_runs_around() -> Work | None:
+    request = current_request()
+    if request is not None and request.handed_over:
         # Its server never closed the response.
-        leave(previous)
-    else:
-        running.outer = previous
+        leave(request)
+    return current_work()
 
 
-def _bind(running: RequestContext) -> None:
+def _bind(work: Request) -> None:
     # Where code of others (django-structlog's receivers for Celery and tasks among it) looks for the id.
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=running.request_id)
-    running.bound = _BOUND
-    correlation_id = running.request.META.get("HTTP_X_CORRELATION_ID")
+    structlog.contextvars.bind_contextvars(request_id=work.request_id)
+    work.bound = _BOUND
+    correlation_id = work.request.META.get("HTTP_X_CORRELATION_ID")
     if correlation_id and app_settings.TRUST_UPSTREAM_CORRELATION_ID:
         structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
 
@@ -65,32 +63,32 @@ def _is_unmonitored_path(path: str) -> bool:
     return path.startswith(paths) and any(path == known or path.startswith(f"{known.rstrip('/')}/") for known in paths)
 
 
-def report_answered(running: RequestContext, status: int) -> None:
+def report_answered(work: Request, status: int) -> None:
     """Report what Django or the view answered itself, where the setting asks for it."""
-    if running.event_id is not None or running.error is not None:
+    if work.event_id is not None or work.error is not None:
         return
     config = conf.get()
-    if running.handled_error is not None:
+    if work.handled_error is not None:
         if status in config.FAILED_REQUEST_STATUS_CODES:
-            running.event_id = report_handled(running.handled_error)
+            work.event_id = report_handled(work.handled_error)
     elif status >= 500 and config.REPORT_SERVER_ERRORS:
-        running.event_id = report_server_error(running.endpoint, status)
+        work.event_id = report_server_error(work.endpoint, status)
 
 
-def abort(running: RequestContext, error: BaseException) -> None:
+def abort(work: Request, error: BaseException) -> None:
     """Conclude a request that ends without a response: cancelled, or by an exception that Django does not answer."""
     if isinstance(error, asyncio.CancelledError):
-        conclude(running, CLIENT_CLOSED_REQUEST)
+        conclude(work, CLIENT_CLOSED_REQUEST)
         return
-    fail(running, error)
-    conclude(running, 500)
+    fail(work, error)
+    conclude(work, 500)
 
 
-def fail(running: RequestContext, error: BaseException) -> None:
+def fail(work: Request, error: BaseException) -> None:
     """Report an exception that nobody answers. Leaving with status 0 is none."""
-    running.error = error
-    if running.event_id is None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
-        running.event_id = capture_crash(error)
+    work.error = error
+    if work.event_id is None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
+        work.event_id = capture_crash(error)
 
 
 def size_of(response: HttpResponseBase) -> int | None:
@@ -101,21 +99,21 @@ def size_of(response: HttpResponseBase) -> int | None:
     return len(response.content) if hasattr(response, "content") else None
 
 
-def conclude(running: RequestContext, status: int, response_bytes: int | None = None) -> None:
+def conclude(work: Request, status: int, response_bytes: int | None = None) -> None:
     """Log the request's one line, hand its record to the hooks and close its trace. Only the first call counts."""
-    if running.concluded:
+    if work.concluded:
         return
-    running.concluded = True
-    running.handed_over = True
+    work.concluded = True
+    work.handed_over = True
     try:
-        running.unmonitored = running.unmonitored or _has_unmonitored_view(running.request)
-        tell_n_plus_one(running)
-        record = _record(running, status, response_bytes)
-        _log(running, record)
-        if not running.unmonitored:
+        work.unmonitored = work.unmonitored or _has_unmonitored_view(work.request)
+        tell_n_plus_one(work)
+        record = _record(work, status, response_bytes)
+        _log(work, record)
+        if not work.unmonitored:
             hooks.emit(record)
     finally:
-        _close(running, status)
+        _close(work, status)
 
 
 def _has_unmonitored_view(request: HttpRequest) -> bool:
@@ -123,29 +121,29 @@ def _has_unmonitored_view(request: HttpRequest) -> bool:
     return match is not None and is_unmonitored(match.func)
 
 
-def _record(running: RequestContext, status: int, response_bytes: int | None) -> RequestRecord:
-    request = running.request
+def _record(work: Request, status: int, response_bytes: int | None) -> RequestRecord:
+    request = work.request
     return RequestRecord(
-        request_id=running.request_id,
-        method=running.method,
-        route=running.route,
-        path=running.url_secrets.path,
+        request_id=work.request_id,
+        method=work.method,
+        route=work.route,
+        path=work.url_secrets.path,
         status=status,
-        started=running.started,
-        duration_ms=running.elapsed_ms(),
-        db_queries=running.db_queries,
-        db_ms=running.db_ms,
+        started=work.started,
+        duration_ms=work.elapsed_ms(),
+        db_queries=work.db_queries,
+        db_ms=work.db_ms,
         response_bytes=response_bytes,
-        user_id=running.user_id,
+        user_id=work.user_id,
         client_ip=client_ip(request) if conf.get().LOG_CLIENT_IP else None,
-        trace_id=running.trace_id,
-        error=type(running.error).__name__ if running.error else None,
+        trace_id=work.trace_id,
+        error=type(work.error).__name__ if work.error else None,
     )
 
 
-def _log(running: RequestContext, record: RequestRecord) -> None:
+def _log(work: Request, record: RequestRecord) -> None:
     fields: dict[str, Any] = {
-        **running.extra,
+        **work.extra,
         "method": record.method,
         "route": record.route,
         "path": record.path,
@@ -158,10 +156,10 @@ def _log(running: RequestContext, record: RequestRecord) -> None:
         fields["response_bytes"] = record.response_bytes
     if record.client_ip is not None:
         fields["ip"] = record.client_ip
-    if running.error is not None:
-        fields["exc_info"] = running.error
-    write = getattr(logger, _level(running, record))
-    write("request_finished" if running.error is None else "request_failed", **fields)
+    if work.error is not None:
+        fields["exc_info"] = work.error
+    write = getattr(logger, _level(work, record))
+    write("request_finished" if work.error is None else "request_failed", **fields)
 
 
 def _to_microseconds(duration_ms: float) -> float:
@@ -169,43 +167,43 @@ def _to_microseconds(duration_ms: float) -> float:
     return int(duration_ms * 1000 + 0.5) / 1000
 
 
-def _level(running: RequestContext, record: RequestRecord) -> str:
+def _level(work: Request, record: RequestRecord) -> str:
     if record.failed:
         return "error"
-    if running.unmonitored:
+    if work.unmonitored:
         return "debug"
     return "warning" if record.status >= 400 else "info"
 
 
-def _close(running: RequestContext, status: int) -> None:
+def _close(work: Request, status: int) -> None:
     try:
-        send_held(running)
+        send_held(work)
     finally:
-        _close_trace(running, status)
-    if running.outer is not None:
-        _give_back(running)
+        _close_trace(work, status)
+    if work.outer is not None:
+        _give_back(work)
 
 
-def _close_trace(running: RequestContext, status: int) -> None:
-    if running.trace is None:
+def _close_trace(work: Request, status: int) -> None:
+    if work.trace is None:
         return
-    if running.unmonitored:
-        running.trace.discard()
-    running.trace.close(running.request, status, running.outcome)
+    if work.unmonitored:
+        work.trace.discard()
+    work.trace.close(status, work.outcome)
 
 
-def leave(running: RequestContext) -> None:
+def leave(work: Request) -> None:
     """Forget the request: its server has closed the response, and no line of it can follow."""
-    if running.status_on_leave is not None:
-        conclude(running, running.status_on_leave, running.bytes_on_leave)
-    _give_back(running)
+    if work.status_on_leave is not None:
+        conclude(work, work.status_on_leave, work.bytes_on_leave)
+    _give_back(work)
 
 
-def _give_back(running: RequestContext) -> None:
-    work.use(running.outer)
-    if running.outer_bound:
+def _give_back(work: Request) -> None:
+    use(work.outer)
+    if work.outer_bound:
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(**running.outer_bound)
+        structlog.contextvars.bind_contextvars(**work.outer_bound)
     else:
         # To clear them all means to look through all context variables. The next request does, before it binds its own.
-        structlog.contextvars.unbind_contextvars(*running.bound)
+        structlog.contextvars.unbind_contextvars(*work.bound)

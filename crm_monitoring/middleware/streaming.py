@@ -8,73 +8,73 @@ from typing import Any
 
 from django.http.response import StreamingHttpResponse
 
-from crm_monitoring import faults, work
+from crm_monitoring import faults
 from crm_monitoring.middleware import lifecycle
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST
 from crm_monitoring.sentry.failures import send_overdue
-from crm_monitoring.work import RequestContext
+from crm_monitoring.work import Request, current_work, use
 
 
-def watch_stream(running: RequestContext, response: StreamingHttpResponse) -> None:
+def watch_stream(work: Request, response: StreamingHttpResponse) -> None:
     """Conclude the request when `response` has been streamed, has failed or was given up."""
-    running.status_on_leave = response.status_code
-    if _is_offloaded(running, response):
+    work.status_on_leave = response.status_code
+    if _is_offloaded(work, response):
         # The server sends the file by itself, and only if it gets the file itself.
-        running.bytes_on_leave = lifecycle.size_of(response)
+        work.bytes_on_leave = lifecycle.size_of(response)
     else:
         content: Any = response.streaming_content
         watched = AsyncStream if response.is_async else Stream
-        response.streaming_content = watched(running, response.status_code, content)
+        response.streaming_content = watched(work, response.status_code, content)
 
 
-def _is_offloaded(running: RequestContext, response: Any) -> bool:
+def _is_offloaded(work: Request, response: Any) -> bool:
     has_file = getattr(response, "file_to_stream", None) is not None
-    return has_file and bool(getattr(running.request, "environ", {}).get("wsgi.file_wrapper"))
+    return has_file and bool(getattr(work.request, "environ", {}).get("wsgi.file_wrapper"))
 
 
 class _Watched:
-    def __init__(self, running: RequestContext, status: int) -> None:
-        self._running = running
+    def __init__(self, work: Request, status: int) -> None:
+        self._work = work
         self._status = status
         self._bytes = 0
         self._is_started = False
 
     def _count(self, chunk: bytes) -> bytes:
         self._bytes += len(chunk)
-        if self._running.reports:
-            send_overdue(self._running)
+        if self._work.reports:
+            send_overdue(self._work)
         return chunk
 
     @faults.guarded
     def _end(self, error: BaseException | None = None) -> None:
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            lifecycle.conclude(self._running, CLIENT_CLOSED_REQUEST, self._bytes)
+            lifecycle.conclude(self._work, CLIENT_CLOSED_REQUEST, self._bytes)
             return
         if error is not None:
-            lifecycle.fail(self._running, error)
-        lifecycle.conclude(self._running, self._status if error is None else 500, self._bytes)
+            lifecycle.fail(self._work, error)
+        lifecycle.conclude(self._work, self._status if error is None else 500, self._bytes)
 
     @faults.guarded
     def _give_up(self) -> None:
         # The server may close from a thread that has never seen the request.
-        before = work.current()
-        work.use(self._running)
+        before = current_work()
+        use(self._work)
         try:
-            lifecycle.conclude(self._running, CLIENT_CLOSED_REQUEST if self._is_started else self._status, self._bytes)
+            lifecycle.conclude(self._work, CLIENT_CLOSED_REQUEST if self._is_started else self._status, self._bytes)
         finally:
-            work.use(before)
+            use(before)
 
     def close(self) -> None:
         """Conclude the request if its stream has not come to its end; the response calls this when it is closed."""
-        if not self._running.concluded:
+        if not self._work.concluded:
             self._give_up()
 
 
 class Stream(_Watched):
     """The content of a sync stream, watched."""
 
-    def __init__(self, running: RequestContext, status: int, content: Iterator[bytes]) -> None:
-        super().__init__(running, status)
+    def __init__(self, work: Request, status: int, content: Iterator[bytes]) -> None:
+        super().__init__(work, status)
         self._content = iter(content)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -96,8 +96,8 @@ class Stream(_Watched):
 class AsyncStream(_Watched):
     """The content of an async stream, watched."""
 
-    def __init__(self, running: RequestContext, status: int, content: AsyncIterator[bytes]) -> None:
-        super().__init__(running, status)
+    def __init__(self, work: Request, status: int, content: AsyncIterator[bytes]) -> None:
+        super().__init__(work, status)
         self._content = aiter(content)
 
     def __aiter__(self) -> AsyncIterator[bytes]:

@@ -26,11 +26,13 @@ from crm_monitoring.sentry.events import (
 from crm_monitoring.sentry.spans import OperationSpan, current_trace_id, start_operation_span, start_query_span
 from crm_monitoring.sentry.tracing import trace_request
 from crm_monitoring.sentry.transport import DELIVERY_FAILED, has_receivers
+from crm_monitoring.sentry.unit_trace import UnitTrace
 
 __all__ = [
     "DELIVERY_FAILED",
     "OperationSpan",
     "SentryStatus",
+    "UnitTrace",
     "add_breadcrumb",
     "capture_crash",
     "capture_exception",

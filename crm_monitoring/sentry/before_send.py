@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from crm_monitoring import conf, faults, work
+from crm_monitoring import conf, faults
 from crm_monitoring.scrubbing.configured import scrub
 from crm_monitoring.sentry.failures import event_of, is_held, is_ignored, mark
 from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of
 from crm_monitoring.sentry.scrubbed import scrub_event
+from crm_monitoring.work import current_request, url_scrubber
 
 HELD_BACK = "events_held_back"
 _UNWANTED_ATTRIBUTES = frozenset(("process.command_args",))
@@ -59,10 +60,10 @@ class Gate:
         attributes = item.get("attributes") or {}
         wanted = {name: value for name, value in attributes.items() if name not in _UNWANTED_ATTRIBUTES}
         texts = {name: item[name] for name in ("name", "body") if name in item}
-        running = work.current()
-        if running is not None:
-            wanted.setdefault("request_id", running.request_id)
-        return {**item, **scrub({**texts, "attributes": wanted}, running)}
+        request = current_request()
+        if request is not None:
+            wanted.setdefault("request_id", request.request_id)
+        return {**item, **scrub({**texts, "attributes": wanted}, url_scrubber())}
 
     def held_back(self) -> dict[str, int]:
         """Return how many events are held back and not told of yet, by what they are about."""

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from django.core.exceptions import DisallowedHost
 
-from crm_monitoring import conf, work
+from crm_monitoring import conf
 from crm_monitoring.requests.client_ip import client_ip
 from crm_monitoring.sentry.mode import Mode
+from crm_monitoring.work import Query, Request, current_request
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
-
-    from crm_monitoring.work import Query, RequestContext
 
 UNTIL = "crm_monitoring_until"
 """Name in an event's hint: up to which moment, in Unix seconds, lines led to it. Without it all so far did."""
@@ -44,15 +43,15 @@ def fields_of(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def leave_crumb(line: Mapping[str, Any], how: Mode) -> None:
     """Make the line a breadcrumb of what runs now."""
-    running = work.current()
+    work = current_request()
     # A hook of the project wants each breadcrumb at once, and the SDK's own integration knows nothing of our request.
-    if running is None or how.watches_requests or how.client.options.get("before_breadcrumb") is not None:
+    if work is None or how.watches_requests or how.client.options.get("before_breadcrumb") is not None:
         sentry_sdk.add_breadcrumb(**_line_crumb(line))
     elif "exc_info" in line:
         # An exception holds its frames, and these hold the request.
-        running.recent_lines.append((time(), {name: line[name] for name in line if name != "exc_info"}))
+        work.recent_lines.append((time(), {name: line[name] for name in line if name != "exc_info"}))
     else:
-        running.recent_lines.append((time(), line))
+        work.recent_lines.append((time(), line))
 
 
 def _line_crumb(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,24 +64,24 @@ def _line_crumb(line: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def add_breadcrumbs(event: Any, hint: Any, running: RequestContext) -> None:
+def add_breadcrumbs(event: Any, hint: Any, work: Request) -> None:
     """Add to `event` what has happened in the request, in its order, among the breadcrumbs that the SDK holds."""
     crumbs = event.setdefault("breadcrumbs", {})
     until = (hint or {}).get(UNTIL)
     lines = [
         {**_line_crumb(line), "timestamp": datetime.fromtimestamp(moment, UTC)}
-        for moment, line in list(running.recent_lines)
+        for moment, line in list(work.recent_lines)
         if until is None or moment <= until
     ]
-    own = [_request_crumb(running), *_earlier_queries(running), *map(_query_crumb, running.recent_queries), *lines]
+    own = [_request_crumb(work), *_earlier_queries(work), *map(_query_crumb, work.recent_queries), *lines]
     every = sorted([*own, *crumbs.get("values", ())], key=lambda crumb: crumb["timestamp"])
     crumbs["values"] = every[max(0, len(every) - sentry_sdk.get_client().options["max_breadcrumbs"]) :]
 
 
-def _request_crumb(running: RequestContext) -> dict[str, Any]:
-    request = running.request
+def _request_crumb(work: Request) -> dict[str, Any]:
+    request = work.request
     return {
-        "timestamp": datetime.fromtimestamp(running.started, UTC),
+        "timestamp": datetime.fromtimestamp(work.started, UTC),
         "type": "http",
         "category": "http",
         "level": "info",
@@ -104,11 +103,11 @@ def host_of(request: HttpRequest) -> str:
         return str(request.META.get("SERVER_NAME", ""))
 
 
-def _earlier_queries(running: RequestContext) -> Iterator[dict[str, Any]]:
-    shown = list(running.recent_queries)
-    count = running.db_queries - len(shown)
+def _earlier_queries(work: Request) -> Iterator[dict[str, Any]]:
+    shown = list(work.recent_queries)
+    count = work.db_queries - len(shown)
     if count > 0:
-        duration_ms = max(0.0, running.db_ms - sum(query.duration_ms for query in shown))
+        duration_ms = max(0.0, work.db_ms - sum(query.duration_ms for query in shown))
         plural = "y" if count == 1 else "ies"
         yield {
             "timestamp": datetime.fromtimestamp(shown[0].started, UTC),

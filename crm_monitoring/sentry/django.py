@@ -14,7 +14,7 @@ import sentry_sdk
 from django.core.signals import got_request_exception
 from django.db.models import QuerySet
 
-from crm_monitoring import faults, work
+from crm_monitoring import faults
 from crm_monitoring.sentry.events import capture_crash
 from crm_monitoring.sentry.mode import OwnIntegration, mode
 from crm_monitoring.sentry.request_data import add_request_data, with_template_frames
@@ -22,6 +22,7 @@ from crm_monitoring.sentry.sdk import add_global_event_processor, add_global_rep
 from crm_monitoring.sentry.sensitive_variables import hide_marked
 from crm_monitoring.sentry.sessions import outcome_of, worse
 from crm_monitoring.sentry.tuning.source_context import add_sources
+from crm_monitoring.work import current_request
 
 
 class RequestIntegration(OwnIntegration):
@@ -53,9 +54,9 @@ def _request_crashed(sender: Any, request: Any, **kwargs: Any) -> None:
 
 
 def _report(error: BaseException, request: Any) -> None:
-    running = work.current()
-    if running is not None and (request is None or running.request is request):
-        running.event_id = capture_crash(error)
+    work = current_request()
+    if work is not None and (request is None or work.request is request):
+        work.event_id = capture_crash(error)
         return
     # Raised by a middleware outside ours: the request has no scope of its own any more, or never had one.
     with sentry_sdk.isolation_scope() as scope:
@@ -67,11 +68,11 @@ def _describe(event: Any, hint: Any) -> Any:
     how = mode()
     if not how.is_ours:
         return event
-    running = work.current()
+    work = current_request()
     try:
-        if running is not None:
-            running.outcome = worse(running.outcome, outcome_of(event))
-            add_request_data(event, hint, running.request, running)
+        if work is not None:
+            work.outcome = worse(work.outcome, outcome_of(event))
+            add_request_data(event, hint, work.request, work)
         event = with_template_frames(event, hint)
         if how.adds_sources:
             add_sources(event)
@@ -79,7 +80,7 @@ def _describe(event: Any, hint: Any) -> Any:
         # Less is known then. Left to the SDK it would go on with the event, and without what follows.
         faults.record("Describing an event", error)
     try:
-        hide_marked(event, hint, running.request if running is not None else None)
+        hide_marked(event, hint, work.request if work is not None else None)
     except Exception as error:
         faults.record("Hiding what is marked as sensitive", error)
         return None

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import sentry_sdk
 
-from crm_monitoring import conf, work
+from crm_monitoring import conf
 from crm_monitoring.faults import guarded
 from crm_monitoring.logs.logger import handled_error
 from crm_monitoring.rendering import cut, text
@@ -18,6 +18,7 @@ from crm_monitoring.scrubbing.configured import scrub_text
 from crm_monitoring.sentry.breadcrumbs import fields_of, leave_crumb, level_of
 from crm_monitoring.sentry.failures import About, report
 from crm_monitoring.sentry.mode import mode
+from crm_monitoring.work import current_request
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -105,9 +106,9 @@ def set_user_context(user_id: Any, email: str | None = None, username: str | Non
 @guarded
 def set_transaction_context(name: str, operation: str = "http.server") -> None:
     """Name the current transaction and say what kind of work it is, in place of the route."""
-    request = work.current()
-    if request is not None and request.trace is not None:
-        request.trace.rename(name, operation)
+    work = current_request()
+    if work is not None and work.trace is not None:
+        work.trace.rename(name, operation)
     else:
         sentry_sdk.set_transaction_name(scrub_text(name), source="custom")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from time import monotonic, time
+from time import perf_counter, time
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
@@ -21,13 +21,9 @@ import sentry_sdk
 from sentry_sdk.scope import use_isolation_scope, use_scope
 from sentry_sdk.utils import event_from_exception
 
-from crm_monitoring import conf, faults, work
-from crm_monitoring.sentry import units
+from crm_monitoring import conf, faults
 from crm_monitoring.sentry.breadcrumbs import UNTIL
-from crm_monitoring.sentry.units import Unit
-from crm_monitoring.work import RequestContext
-
-Work = RequestContext | Unit
+from crm_monitoring.work import HeldFailure, Unit, Work, current_work, open_units
 
 MAX_HELD = 20
 MAX_HELD_SECONDS = 10.0
@@ -41,7 +37,7 @@ _MARK = "_crm_monitoring_event"
 class _Mark(NamedTuple):
     event_id: str
     moment: float
-    work_id: str | None
+    work: int | None
 
 
 class About(NamedTuple):
@@ -62,7 +58,7 @@ class Report:
 
     def __init__(self, error: BaseException, about: About) -> None:
         self.event_id = uuid4().hex
-        self.since = monotonic()
+        self.since = perf_counter()
         self._error = error
         self._known: dict[int, BaseException] = {}
         self._event: dict[str, Any] = {"event_id": self.event_id, "timestamp": datetime.now(UTC), "level": about.level}
@@ -123,65 +119,60 @@ def report(error: BaseException, about: About) -> str | None:
     sent = event_of(error)
     if sent is not None:
         return sent
-    running = _work()
-    if running is None or running.concluded:
+    work = current_work()
+    if work is None or work.concluded:
         return Report(error, about).send()
-    send_overdue(running)
-    return _hold(running, error, about)
+    send_overdue(work)
+    return _hold(work, error, about)
 
 
-def _work() -> Work | None:
-    """Return what runs here and holds reports: a request, else a command or a task."""
-    return work.current() or units.current()
-
-
-def _hold(running: Work, error: BaseException, about: About) -> str:
+def _hold(work: Work, error: BaseException, about: About) -> str:
     # Copies, here and below: the list of a command shrinks in its timer's thread.
-    for known in running.reports.copy():
+    for known in work.reports.copy():
         if known.is_of(error):
             known.add(error, about)
             return known.event_id
-    if len(running.reports) >= MAX_HELD:
-        _send_first(running)
+    if len(work.reports) >= MAX_HELD:
+        _send_first(work)
     new = Report(error, about)
-    running.reports.append(new)
-    if running.concluded:
+    work.reports.append(new)
+    if work.concluded:
         # Meanwhile, by another thread, which may have missed this one.
-        send_held(running)
-    elif isinstance(running, Unit) and running.timer is None:
-        _watch(running, new)
+        send_held(work)
+    elif isinstance(work, Unit) and work.timer is None:
+        _watch(work, new)
     return new.event_id
 
 
-def send_overdue(running: Work) -> None:
+def send_overdue(work: Work) -> None:
     """Send what has been held for long: a stream may run for hours, and a command for ever."""
-    while (first := _first(running)) is not None and monotonic() - first.since > MAX_HELD_SECONDS:
-        _send_first(running)
+    while (first := _first(work)) is not None and perf_counter() - first.since > MAX_HELD_SECONDS:
+        _send_first(work)
 
 
-def send_held(running: Work) -> None:
+def send_held(work: Work) -> None:
     """Send every failure of the request, command or task, each once."""
-    while running.reports:
-        _send_first(running)
+    while work.reports:
+        _send_first(work)
 
 
 @faults.guarded
-def _send_first(running: Work) -> None:
+def _send_first(work: Work) -> None:
     try:
-        first = running.reports.pop(0)
+        first = work.reports.pop(0)
     except IndexError:
         # Another thread was faster.
         return
     first.send()
 
 
-def _first(running: Work) -> Report | None:
-    return next(iter(running.reports), None)
+def _first(work: Work) -> HeldFailure | None:
+    return next(iter(work.reports), None)
 
 
-def _watch(unit: Unit, first: Report) -> None:
+def _watch(unit: Unit, first: HeldFailure) -> None:
     """Let a thread send what is held in time, though nothing else may happen in the command until then."""
-    due = first.since + MAX_HELD_SECONDS - monotonic()
+    due = first.since + MAX_HELD_SECONDS - perf_counter()
     timer = threading.Timer(max(due, 0.0), _send_in_time, (unit,))
     timer.daemon = True
     unit.timer = timer
@@ -228,7 +219,7 @@ def _stop(timer: threading.Timer | None) -> None:
 
 def send_all_held() -> None:
     """Send what the commands and tasks of this process hold: it ends while they run."""
-    for unit in units.running():
+    for unit in open_units():
         send_held(unit)
 
 
@@ -249,26 +240,26 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
 
 def is_held(error: BaseException, event_id: str | None = None) -> bool:
     """Whether what runs here holds a report of this failure, that will be another event than this one."""
-    running = _work()
-    return running is not None and any(one.is_of(error) and one.event_id != event_id for one in running.reports.copy())
+    work = current_work()
+    return work is not None and any(one.is_of(error) and one.event_id != event_id for one in work.reports.copy())
 
 
 def event_of(error: BaseException) -> str | None:
     """Return the id of the event that the same failure has made already: in the same work, or else outside of any, lately."""
     for one in chain_of(error):
         made = _mark_of(one)
-        if made is not None and _is_of_this_work(made) and monotonic() - made.moment < _SAME_FAILURE_SECONDS:
+        if made is not None and _is_of_this_work(made) and perf_counter() - made.moment < _SAME_FAILURE_SECONDS:
             return made.event_id
     return None
 
 
 def _is_of_this_work(made: _Mark) -> bool:
     # One exception object may be raised again and again: in another request, command or task it is another failure.
-    if made.work_id == _work_id():
+    if made.work == _number():
         return True
-    unit = units.current()
+    work = current_work()
     # A plain thread does not know the unit that has started it.
-    return made.work_id is None and work.current() is None and unit is not None and made.moment >= unit.since
+    return made.work is None and isinstance(work, Unit) and made.moment >= work.started_clock
 
 
 def _mark_of(error: BaseException) -> _Mark | None:
@@ -284,14 +275,12 @@ def mark(error: BaseException, event_id: str) -> None:
     """Remember on the exceptions themselves which event they have made."""
     # Nowhere else: a list of them would keep their frames alive, and few exceptions take weak references.
     for one in chain_of(error):
-        BaseException.__setattr__(one, _MARK, _Mark(event_id, monotonic(), _work_id()))
+        BaseException.__setattr__(one, _MARK, _Mark(event_id, perf_counter(), _number()))
 
 
-def _work_id() -> str | None:
-    running = _work()
-    if running is None:
-        return None
-    return running.unit_id if isinstance(running, Unit) else running.request_id
+def _number() -> int | None:
+    work = current_work()
+    return None if work is None else work.number
 
 
 def is_ignored(error: BaseException) -> bool:

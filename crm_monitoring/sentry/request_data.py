@@ -7,8 +7,8 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from crm_monitoring import work
 from crm_monitoring.requests.routes import endpoint_of
+from crm_monitoring.requests.user import evaluated_user_id
 from crm_monitoring.scrubbing.spans import FILTERED
 from crm_monitoring.sentry.breadcrumbs import add_breadcrumbs, host_of
 from crm_monitoring.sentry.sdk import (
@@ -17,11 +17,10 @@ from crm_monitoring.sentry.sdk import (
     template_frame,
     walk_exception_chain,
 )
+from crm_monitoring.work import Request, url_secrets_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
-
-    from crm_monitoring.work import RequestContext
 
 _PRIVATE_HEADERS = frozenset(
     (
@@ -55,27 +54,27 @@ _METHODS_WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 _MAX_FRAMES = 50
 
 
-def add_request_data(event: Any, hint: Any, request: HttpRequest, running: RequestContext | None) -> Any:
+def add_request_data(event: Any, hint: Any, request: HttpRequest, work: Request | None) -> Any:
     """Add to `event` what is known of `request`; of what the event has already, nothing is replaced."""
-    info = {**_request_info(request, running), **event.get("request", {})}
+    info = {**_request_info(request, work), **event.get("request", {})}
     event["request"] = info
-    user_id = work.evaluated_user_id(request)
+    user_id = evaluated_user_id(request)
     if user_id is not None:
         event["user"] = {"id": user_id, **(event.get("user") or {})}
     if event.get("type") != "transaction":
-        given_name = running.trace.given_name if running is not None and running.trace is not None else None
+        given_name = work.trace.given_name if work is not None and work.trace is not None else None
         event["transaction"] = given_name or endpoint_of(request)
         event["transaction_info"] = {"source": "custom" if given_name else "route"}
-        if running is not None:
-            add_breadcrumbs(event, hint, running)
+        if work is not None:
+            add_breadcrumbs(event, hint, work)
     # Last, for it is the SDK's to change: without it the event is poorer by its body only.
     _add_body(event, hint, request)
     return event
 
 
-def _request_info(request: HttpRequest, running: RequestContext | None) -> dict[str, Any]:
+def _request_info(request: HttpRequest, work: Request | None) -> dict[str, Any]:
     # Before our middleware has begun, no one else knows what is secret in the path.
-    secrets = work.url_secrets_of(request) if running is None else running.url_secrets
+    secrets = url_secrets_of(request) if work is None else work.url_secrets
     return {
         "url": f"{request.scheme}://{host_of(request)}{secrets.path}",
         "method": request.method,

@@ -8,10 +8,10 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk import Scope
 
-from crm_monitoring import work
 from crm_monitoring.scrubbing.configured import scrub_text
 from crm_monitoring.sentry.mode import Mode, mode
 from crm_monitoring.sentry.sdk import Span, StreamedSpan, start_streamed_span, use_scope
+from crm_monitoring.work import current_request, url_scrubber
 
 AnySpan = Span | StreamedSpan
 _DB_ORIGIN = "auto.db.django"
@@ -114,7 +114,7 @@ def start_operation_span(name: str, operation: str) -> OperationSpan | None:
     parent = current_span(how)
     if parent is not None and not parent.sampled:
         return None
-    if parent is None and work.current() is not None:
+    if parent is None and current_request() is not None:
         # A request that is not traced, a health check or a HEAD, makes no transactions of its parts either.
         return None
     scope = sentry_sdk.get_current_scope().fork()
@@ -125,7 +125,7 @@ def start_operation_span(name: str, operation: str) -> OperationSpan | None:
 
 def _start_span(parent: AnySpan | None, name: str, operation: str) -> AnySpan:
     # The name goes into headers of envelopes and of outgoing requests, which pass no hook.
-    name = scrub_text(name, work.current())
+    name = scrub_text(name, url_scrubber())
     # A streamed span is the current one of its scope from its start, the other kind once it is entered.
     if mode().is_streaming:
         return start_streamed_span(name=name, attributes={"sentry.op": operation})

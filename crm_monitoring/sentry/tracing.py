@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from sentry_sdk import Scope
 
-from crm_monitoring import conf, work
+from crm_monitoring import conf
 from crm_monitoring.records import UNROUTED
 from crm_monitoring.requests.routes import endpoint_of, resolved, route_of
 from crm_monitoring.scrubbing.configured import scrub_text
@@ -25,6 +25,7 @@ from crm_monitoring.sentry.sdk import (
 )
 from crm_monitoring.sentry.spans import AnySpan, current_span
 from crm_monitoring.sentry.tuning.unsampled import Place, UnsampledTransaction
+from crm_monitoring.work import url_scrubber
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -51,6 +52,7 @@ class RequestTrace:
         "_is_sampled",
         "_isolation",
         "_own_span_id",
+        "_request",
         "_scope",
         "_segment",
         "given_name",
@@ -62,6 +64,7 @@ class RequestTrace:
 
     def __init__(self, how: Mode, request: HttpRequest, request_id: str, method: str, *, unmonitored: bool) -> None:
         self._how = how
+        self._request = request
         self._isolation: AbstractContextManager[Scope] = sentry_sdk.isolation_scope()
         self._scope = self._isolation.__enter__()
         self._scope.clear_breadcrumbs()
@@ -166,7 +169,7 @@ class RequestTrace:
 
     def rename(self, name: str, operation: str) -> None:
         """Name the transaction as its author wants, whatever its route."""
-        self.given_name = name = scrub_text(name, work.current())
+        self.given_name = name = scrub_text(name, url_scrubber())
         sentry_sdk.set_transaction_name(name, source="custom")
         match self._segment:
             case Transaction():
@@ -180,11 +183,11 @@ class RequestTrace:
         if isinstance(self._segment, Transaction):
             self._segment.sampled = False
 
-    def close(self, request: HttpRequest, status: int, outcome: str) -> None:
+    def close(self, status: int, outcome: str) -> None:
         """Finish the transaction with its route and the HTTP status, count the session with its outcome, and leave the scope."""
         try:
             if self._is_sampled and self.given_name is None:
-                sentry_sdk.set_transaction_name(endpoint_of(request), source="route")
+                sentry_sdk.set_transaction_name(endpoint_of(self._request), source="route")
             self._finish_segment(status)
             if self._is_monitored and self._how.client.transport is not None:
                 is_unsampled = isinstance(self._segment, Transaction) and not self._is_sampled
@@ -221,7 +224,7 @@ class BorrowedTrace(RequestTrace):
         self.trace_id = place.trace_id
         self._own_span_id = place.span_id
 
-    def close(self, request: HttpRequest, status: int, outcome: str) -> None:
+    def close(self, status: int, outcome: str) -> None:
         """Leave the transaction, the session and the scope to the SDK."""
 
 

@@ -16,7 +16,7 @@ from django.urls import path
 from crm_monitoring import faults, queries, work
 from crm_monitoring.hooks import Record
 from crm_monitoring.queries import shape, watch_query
-from crm_monitoring.work import RequestContext
+from crm_monitoring.work import Request
 from tests import views
 from tests.clients import WSGIClient
 from tests.conftest import Lines, MemoryTransport
@@ -50,9 +50,9 @@ def _urls(settings: Any) -> None:
 
 
 @pytest.fixture
-def running() -> RequestContext:
+def running() -> Request:
     """A request that runs here, without a server."""
-    request = RequestContext(HttpRequest(), "id", "GET")
+    request = Request(HttpRequest(), "id", "GET")
     work.use(request)
     return request
 
@@ -98,7 +98,7 @@ def test_no_request_no_count_and_no_error() -> None:
     assert run("SELECT 1") == [(1,)]
 
 
-def test_a_failing_query_is_counted_and_its_exception_untouched(running: RequestContext) -> None:
+def test_a_failing_query_is_counted_and_its_exception_untouched(running: Request) -> None:
     with pytest.raises(DatabaseError, match="no such table") as caught, transaction.atomic():
         run("SELECT * FROM nowhere")
 
@@ -106,7 +106,7 @@ def test_a_failing_query_is_counted_and_its_exception_untouched(running: Request
     assert any("nowhere" in query.sql for query in running.recent_queries)
 
 
-def test_executemany_is_one_query(running: RequestContext) -> None:
+def test_executemany_is_one_query(running: Request) -> None:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE numbers (n integer)")
         cursor.executemany("INSERT INTO numbers VALUES (%s)", [(1,), (2,), (3,)])
@@ -114,14 +114,14 @@ def test_executemany_is_one_query(running: RequestContext) -> None:
     assert running.db_queries == 2
 
 
-def test_queries_of_every_database_are_counted(running: RequestContext, other: Any) -> None:
+def test_queries_of_every_database_are_counted(running: Request, other: Any) -> None:
     run("SELECT 1")
     run("SELECT 1", on=other)
 
     assert [query.alias for query in running.recent_queries][-2:] == ["default", "other"]
 
 
-def test_a_connection_made_before_the_start_is_watched_once(running: RequestContext) -> None:
+def test_a_connection_made_before_the_start_is_watched_once(running: Request) -> None:
     connection.ensure_connection()
     connection.execute_wrappers.remove(watch_query)
 
@@ -132,7 +132,7 @@ def test_a_connection_made_before_the_start_is_watched_once(running: RequestCont
     assert running.db_queries == 1
 
 
-def test_a_reconnected_connection_is_watched_once(running: RequestContext, other: Any) -> None:
+def test_a_reconnected_connection_is_watched_once(running: Request, other: Any) -> None:
     run("SELECT 1", on=other)
     other.close()
     counted = running.db_queries
@@ -143,7 +143,7 @@ def test_a_reconnected_connection_is_watched_once(running: RequestContext, other
     assert other.execute_wrappers.count(watch_query) == 1
 
 
-def test_a_connection_made_under_a_wrapper_of_the_host_loses_neither(running: RequestContext, other: Any) -> None:
+def test_a_connection_made_under_a_wrapper_of_the_host_loses_neither(running: Request, other: Any) -> None:
     """`execute_wrapper` takes away the last wrapper when its block ends."""
     seen: list[str] = []
 
@@ -161,7 +161,7 @@ def test_a_connection_made_under_a_wrapper_of_the_host_loses_neither(running: Re
 
 @pytest.mark.parametrize("part", ["shape", "start_query_span", "caller", "_count"])
 def test_a_failure_of_ours_is_none_of_the_query(
-    running: RequestContext, sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, part: str
+    running: Request, sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     def broken(*args: Any) -> Any:
         raise RuntimeError("ours")
@@ -312,7 +312,7 @@ def test_savepoints_are_counted_but_no_statement_of_a_loop(
     assert lines.named("n_plus_one_detected") == []
 
 
-def test_no_more_than_a_thousand_statements_are_kept(running: RequestContext) -> None:
+def test_no_more_than_a_thousand_statements_are_kept(running: Request) -> None:
     for number in range(1100):
         run(f"SELECT {number}")
 
@@ -320,7 +320,7 @@ def test_no_more_than_a_thousand_statements_are_kept(running: RequestContext) ->
     assert running.db_queries == 1100
 
 
-def test_of_a_very_long_statement_the_two_ends_are_kept(running: RequestContext) -> None:
+def test_of_a_very_long_statement_the_two_ends_are_kept(running: Request) -> None:
     run(f"SELECT {', '.join('1' for _ in range(1900))} AS last")
 
     (kept,) = running.statements
@@ -374,7 +374,7 @@ class Cursor:
         (b"SELECT 1", "SELECT 1"),
     ],
 )  # fmt: skip
-def test_a_composed_statement_is_read_without_its_values(running: RequestContext, sql: Any, text: str) -> None:
+def test_a_composed_statement_is_read_without_its_values(running: Request, sql: Any, text: str) -> None:
     def execute(sql: Any, params: Any, many: bool, about: Any) -> Any:
         return sql
 
@@ -390,7 +390,7 @@ def answers(port: int) -> bool:
 
 
 @pytest.mark.skipif(not answers(5432), reason="no PostgreSQL answers at 127.0.0.1:5432")
-def test_postgresql(running: RequestContext) -> None:
+def test_postgresql(running: Request) -> None:
     from psycopg import sql
 
     pg = {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "USER": "postgres", "NAME": "postgres"}
@@ -402,7 +402,7 @@ def test_postgresql(running: RequestContext) -> None:
 
 
 @pytest.mark.skipif(not answers(3306), reason="no MariaDB answers at 127.0.0.1:3306")
-def test_mariadb(running: RequestContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mariadb(running: Request, monkeypatch: pytest.MonkeyPatch) -> None:
     pymysql = pytest.importorskip("pymysql", reason="PyMySQL is not installed")
     # It stands in for mysqlclient, which has to be compiled; Django asks for that one's version.
     monkeypatch.setattr(pymysql, "version_info", (2, 2, 7, "final", 0))

@@ -15,7 +15,7 @@ from django.test import RequestFactory
 from django.utils import translation
 
 from crm_monitoring import conf, faults, views, work
-from crm_monitoring.work import RequestContext
+from crm_monitoring.work import Request
 from tests.clients import WSGIClient
 from tests.conftest import MemoryTransport
 
@@ -29,7 +29,7 @@ def production(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def running(request: HttpRequest, request_id: str) -> HttpRequest:
-    work.use(RequestContext(request, request_id, "GET"))
+    work.use(Request(request, request_id, "GET"))
     return request
 
 

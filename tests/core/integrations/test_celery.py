@@ -16,10 +16,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django_structlog.celery.receivers import CeleryReceiver
 
-from crm_monitoring import add_breadcrumb, apps, capture_message, faults, get_logger, hooks, set_tag
+from crm_monitoring import add_breadcrumb, apps, capture_message, faults, get_logger, hooks, set_tag, work
 from crm_monitoring.integrations import celery
 from crm_monitoring.records import OperationRecord
-from crm_monitoring.sentry import units
 from tests import breakages
 from tests.clients import WSGIClient
 from tests.conftest import Lines, MemoryTransport
@@ -282,12 +281,12 @@ def test_a_task_runs_though_its_unit_of_work_fails(
         raise RuntimeError("the unit")
 
     monkeypatch.setattr(faults, "reraise", False)
-    monkeypatch.setattr(units.Unit, part, fail)
+    monkeypatch.setattr(work.Unit, part, fail)
 
     assert run(says).state == SUCCESS
     assert faults.sentences()[0].endswith("task failed 1 time, last with RuntimeError.")
-    units._open.clear()
-    units._current.set(None)
+    work._open_units.clear()
+    work.use(None)
 
 
 def test_celerys_own_lines_of_a_task_hold_neither_its_arguments_nor_its_traceback_twice(lines: Lines) -> None:

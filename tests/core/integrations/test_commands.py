@@ -31,9 +31,10 @@ from crm_monitoring import (
     hooks,
     set_tag,
     set_user_context,
+    work,
 )
 from crm_monitoring.integrations import commands
-from crm_monitoring.sentry import failures, units
+from crm_monitoring.sentry import failures
 from tests import breakages
 from tests.clients import WSGIClient
 from tests.conftest import Lines, MemoryTransport
@@ -272,7 +273,7 @@ def test_the_end_is_told_when_the_events_are_sent_and_the_command_is_left(sentry
     seen: list[tuple[int, object]] = []
 
     def look() -> None:
-        seen.append((len(sentry.events), units.current()))
+        seen.append((len(sentry.events), work.current_work()))
 
     hooks.register_ending(look)
     run(breakages.logged_and_raised)
@@ -386,7 +387,7 @@ def test_where_no_thread_can_start_a_report_leaves_at_the_end(
 
 
 def test_what_another_thread_has_just_sent_is_not_missed(sentry: MemoryTransport) -> None:
-    unit = units.Unit("manage.py x", "custom")
+    unit = work.Unit()
 
     failures._send_first(unit)
     failures.end_unit(unit)
@@ -417,8 +418,8 @@ def test_a_process_that_ends_sends_what_its_commands_hold(sentry: MemoryTranspor
 def test_a_forked_child_leaves_to_its_parent_what_that_holds(sentry: MemoryTransport) -> None:
     def way() -> None:
         breakages.logged_in_an_except_block()
-        timer = units.current().timer  # type: ignore[union-attr]
-        units._start_over_in_child()
+        timer = work.current_work().timer  # type: ignore[union-attr]
+        work._start_over_in_child()
         timer.cancel()  # type: ignore[union-attr]
 
     call(way)
@@ -660,9 +661,9 @@ def test_a_command_runs_though_its_unit_of_work_fails(
         raise RuntimeError("the unit")
 
     monkeypatch.setattr(faults, "reraise", False)
-    monkeypatch.setattr(units.Unit, part, fail)
+    monkeypatch.setattr(work.Unit, part, fail)
     context = copy_context()
 
     assert context.run(call, lambda: "3 rows") == "3 rows"
     assert faults.sentences()[0].endswith("command failed 1 time, last with RuntimeError.")
-    units._open.clear()
+    work._open_units.clear()

@@ -20,9 +20,8 @@ from django.tasks.signals import task_enqueued, task_finished, task_started
 from django.urls import path
 from django_structlog.tasks.receivers import DjangoTaskReceiver
 
-from crm_monitoring import add_breadcrumb, capture_exception, capture_message, faults, get_logger, hooks, set_tag
+from crm_monitoring import add_breadcrumb, capture_exception, capture_message, faults, get_logger, hooks, set_tag, work
 from crm_monitoring.integrations import tasks
-from crm_monitoring.sentry import units
 from tests import breakages
 from tests.clients import WSGIClient
 from tests.conftest import Lines, MemoryTransport
@@ -214,8 +213,8 @@ def test_an_interrupted_task_leaves_nothing_behind_in_the_command(sentry: Memory
     with pytest.raises(KeyboardInterrupt):
         call_command(Command())
 
-    assert units.current() is None
-    units._open.clear()
+    assert work.current_work() is None
+    work._open_units.clear()
     tasks._running.clear()
 
 
@@ -291,14 +290,14 @@ def test_a_task_runs_though_its_unit_of_work_fails(
         raise RuntimeError("the unit")
 
     monkeypatch.setattr(faults, "reraise", False)
-    monkeypatch.setattr(units.Unit, part, fail)
+    monkeypatch.setattr(work.Unit, part, fail)
 
     result = says.enqueue()
 
     assert result.status == TaskResultStatus.SUCCESSFUL
     assert faults.sentences()[0].endswith("task failed 1 time, last with RuntimeError.")
-    units._open.clear()
-    units._current.set(None)
+    work._open_units.clear()
+    work.use(None)
 
 
 def test_a_task_is_watched_once_however_often_the_app_is_made_ready(told: list[str]) -> None:

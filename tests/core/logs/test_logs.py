@@ -132,7 +132,7 @@ def test_the_user_is_on_the_line_once_something_else_has_read_it(
     user = User(pk=7)
     request = rf.get("/")
     request.user = SimpleLazyObject(lambda: request.__dict__.setdefault("_cached_user", user))
-    work.use(work.RequestContext(request, "r-1", "GET"))
+    work.use(work.Request(request, "r-1", "GET"))
 
     with django_assert_num_queries(0):
         logger.info("before")
@@ -144,7 +144,7 @@ def test_the_user_is_on_the_line_once_something_else_has_read_it(
 
 
 def test_a_callers_field_with_the_name_of_an_id_is_kept_beside_it(rf: Any, lines: Lines) -> None:
-    work.use(work.RequestContext(rf.get("/"), "ours", "GET"))
+    work.use(work.Request(rf.get("/"), "ours", "GET"))
 
     logger.info("imported", request_id="theirs")
 

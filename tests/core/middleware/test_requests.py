@@ -128,7 +128,7 @@ def test_what_a_view_binds_does_not_reach_the_next_request(wsgi: WSGIClient, lin
 def test_after_the_response_is_closed_the_request_is_forgotten(wsgi: WSGIClient) -> None:
     wsgi.get("/ok/")
 
-    assert work.current() is None
+    assert work.current_work() is None
     assert structlog.contextvars.get_contextvars() == {}
 
 
@@ -144,7 +144,7 @@ def test_a_request_within_a_request_leaves_the_outer_one_in_place(wsgi: WSGIClie
 
     line = lines.one("ok_served")
     assert (line["request_id"], line["batch"]) == ("outer", 1)
-    assert work.current() is None
+    assert work.current_work() is None
 
 
 # -- the line and the record ----------------------------------------------------------------------------------------------
@@ -381,9 +381,9 @@ def test_a_monitoring_that_cannot_begin_lets_receivers_and_interruptions_be(
 
 def test_a_request_without_a_trace_is_concluded_too(rf: Any, lines: Lines) -> None:
     from crm_monitoring.middleware import lifecycle
-    from crm_monitoring.work import RequestContext
+    from crm_monitoring.work import Request
 
-    running = RequestContext(rf.get("/ok/"), "abc", "GET")
+    running = Request(rf.get("/ok/"), "abc", "GET")
 
     lifecycle.conclude(running, 200)
 

@@ -87,7 +87,7 @@ def test_a_client_that_leaves_a_wsgi_stream_is_recorded_as_499(wsgi: WSGIClient,
     (record,) = records
     assert isinstance(record, RequestRecord)
     assert (record.status, record.response_bytes) == (499, 3)
-    assert work.current() is None
+    assert work.current_work() is None
 
 
 def test_a_stream_that_nobody_asked_for_keeps_its_status(wsgi: WSGIClient, records: list[Record]) -> None:

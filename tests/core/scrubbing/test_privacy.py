@@ -17,8 +17,9 @@ from crm_monitoring import add_breadcrumb, capture_message, faults, get_logger
 from crm_monitoring.logs import logger
 from crm_monitoring.queries import shape
 from crm_monitoring.scrubbing import configured
-from crm_monitoring.scrubbing.configured import UrlSecrets, scrub, scrub_exception, scrub_text, scrubber
+from crm_monitoring.scrubbing.configured import scrub, scrub_exception, scrub_text, scrubber
 from crm_monitoring.scrubbing.scrubber import FILTERED, Scrubber
+from crm_monitoring.scrubbing.url_secrets import UrlSecrets
 from crm_monitoring.sentry import django as integration
 from crm_monitoring.sentry import scrubbed
 from tests.clients import ASGIClient, WSGIClient

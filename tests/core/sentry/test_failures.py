@@ -355,7 +355,7 @@ def test_one_report_that_cannot_be_sent_keeps_no_other(
 def test_a_failure_that_a_thread_reports_while_the_request_ends_is_sent(
     sentry: MemoryTransport, rf: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running = work.RequestContext(rf.get("/"), "1", "GET")
+    running = work.Request(rf.get("/"), "1", "GET")
     work.use(running)
     init = failures.Report.__init__
 

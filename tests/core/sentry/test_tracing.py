@@ -138,7 +138,7 @@ def test_where_the_sdk_watches_requests_its_trace_is_borrowed(
     monkeypatch.setattr(tracing, "mode", lambda: mode()._replace(watches_requests=True))
     request = rf.get("/")
     trace = tracing.trace_request(request, "abc", "GET", unmonitored=unmonitored)
-    trace.close(request, 200, "exited")
+    trace.close(200, "exited")
     sentry_sdk.capture_message("now")
 
     assert sentry.transactions == []

@@ -25,7 +25,7 @@ from crm_monitoring.dashboard.metrics import collector
 from crm_monitoring.dashboard.models import MetricRow
 from crm_monitoring.dashboard.store import rows as store_rows
 from crm_monitoring.queries import watch_query
-from crm_monitoring.work import RequestContext
+from crm_monitoring.work import Request, Work
 from tests.clients import WSGIClient
 from tests.conftest import Lines, MemoryTransport
 from tests.dashboard.measured import Clock, counts, operation, request
@@ -183,7 +183,7 @@ def test_its_queries_are_nobodys(
         TRACES_SAMPLE_RATE=1.0,
         SENTRY_OPTIONS={"transport": transport},
     )
-    running = RequestContext(HttpRequest(), "id", "GET")
+    running = Request(HttpRequest(), "id", "GET")
     work.use(running)
     hooks.emit(request())
 
@@ -198,9 +198,9 @@ def test_its_queries_are_nobodys(
 
 
 def test_it_runs_in_nobodys_context(a_sqlite: str) -> None:
-    work.use(RequestContext(HttpRequest(), "id", "GET"))
-    seen: list[RequestContext | None] = []
-    writer = flushing.Writer(lambda: seen.append(work.current()), lambda: True)
+    work.use(Request(HttpRequest(), "id", "GET"))
+    seen: list[Work | None] = []
+    writer = flushing.Writer(lambda: seen.append(work.current_work()), lambda: True)
     flushing.register(writer)
     try:
         flushing.flush()
