@@ -8,7 +8,6 @@ check and the command read what is kept here.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -35,15 +34,12 @@ reraise = False
 """Tests set it, so that what production swallows does not pass unseen."""
 
 
-def _start_over_in_child() -> None:
-    # Another thread may have held the lock when the process forked; and what the parent has lost is the parent's to tell.
+def start_over() -> None:
+    """Be a forked child: another thread may have held the lock, and what the parent has lost is the parent's to tell."""
     global _lock
     _lock = threading.RLock()
     _losses.clear()
     _lost_at.clear()
-
-
-os.register_at_fork(after_in_child=_start_over_in_child)
 
 
 def record(where: str, error: Exception) -> None:

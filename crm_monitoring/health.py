@@ -15,6 +15,7 @@ from crm_monitoring import conf, faults, hooks
 from crm_monitoring.logs.lines import is_structured
 from crm_monitoring.logs.output import LOST_LINES
 from crm_monitoring.logs.setup import effective_level
+from crm_monitoring.registry import Registry
 from crm_monitoring.sentry import DELIVERY_FAILED
 from crm_monitoring.sentry import status as sentry_status
 
@@ -25,31 +26,28 @@ _NO_DATABASE = "django.db.backends.dummy"
 Source = Callable[[], list[str]]
 Section = Callable[[], dict[str, Any]]
 
-_sources: tuple[Source, ...] = ()
-_sections: dict[str, Section] = {}
+_sources = Registry[[], list[str]]("Asking for problems:")
+_sections = Registry[[], dict[str, Any]]("The section of health by")
 
 
 def register_problems(source: Source) -> None:
     """Add the sentences of an installed app to `problems`. Adding one twice has no effect."""
-    global _sources
-    if source not in _sources:
-        _sources = (*_sources, source)
+    _sources.add(source)
 
 
 def unregister_problems(source: Source) -> None:
     """Take away a source added by `register_problems`."""
-    global _sources
-    _sources = tuple(known for known in _sources if known != source)
+    _sources.remove(source)
 
 
 def register_section(name: str, section: Section) -> None:
     """Add what `section` returns to the health of the monitoring, as `name`."""
-    _sections[name] = section
+    _sections.add(section, name)
 
 
 def unregister_section(name: str) -> None:
     """Take away what was added by `register_section`."""
-    _sections.pop(name, None)
+    _sections.remove(name)
 
 
 def problems() -> list[str]:
@@ -67,8 +65,8 @@ def problems() -> list[str]:
         found.append("Events could not be delivered to Sentry in the last five minutes.")
     if faults.lost_lately(LOST_LINES):
         found.append("Log lines could not be written in the last five minutes.")
-    for source in _sources:
-        found += faults.guarded(source)() or []
+    for _, sentences in _sources.results():
+        found += sentences or []
     return found + faults.sentences()
 
 
@@ -92,7 +90,7 @@ def check_monitoring_health() -> dict[str, Any]:
         },
         "logging": {"level": effective_level(), "structured": is_structured()},
         "lost": faults.losses(),
-        **{name: faults.guarded(section)() for name, section in _sections.items()},
+        **{str(name): section for name, section in _sections.results()},
         "problems": problems(),
     }
 

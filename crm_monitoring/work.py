@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -12,6 +11,7 @@ from time import perf_counter, time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from crm_monitoring import process
 from crm_monitoring.requests.routes import resolved, route_of
 from crm_monitoring.requests.user import evaluated_user_id
 from crm_monitoring.scrubbing.url_secrets import UrlSecrets
@@ -241,4 +241,4 @@ def _start_over_in_child() -> None:
         unit.timer = None
 
 
-os.register_at_fork(after_in_child=_start_over_in_child)
+process.after_fork(_start_over_in_child)

@@ -6,7 +6,6 @@ Whoever holds something registers how to write it; this module knows when, keeps
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextvars import Context
@@ -17,9 +16,10 @@ from django.core import mail
 from django.db import DEFAULT_DB_ALIAS, Error, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from crm_monitoring import faults
+from crm_monitoring import faults, process
 from crm_monitoring.dashboard import store
 from crm_monitoring.dashboard.models import MetricRow
+from crm_monitoring.registry import Registry
 
 INTERVAL_S = 10.0
 INTERVAL_AFTER_FAILURE_S = 1.0
@@ -75,7 +75,7 @@ class _Schedule:
 
 
 _writers: tuple[Writer, ...] = ()
-_listeners: tuple[Callable[[], object], ...] = ()
+_listeners = Registry[[], object]("After a flush:")
 _schedule = _Schedule()
 _running = threading.Lock()
 
@@ -95,15 +95,12 @@ def unregister(writer: Writer) -> None:
 
 def register_listener(listener: Callable[[], object]) -> None:
     """Call `listener` after each flush that has written something. Adding one twice has no effect."""
-    global _listeners
-    if listener not in _listeners:
-        _listeners = (*_listeners, listener)
+    _listeners.add(listener)
 
 
 def unregister_listener(listener: Callable[[], object]) -> None:
     """Take away a listener added by `register_listener`."""
-    global _listeners
-    _listeners = tuple(known for known in _listeners if known != listener)
+    _listeners.remove(listener)
 
 
 def note_failure() -> None:
@@ -189,8 +186,7 @@ def _write(leave: Callable[[BaseDatabaseWrapper], None]) -> bool:
         return False
     else:
         _schedule.succeed()
-        for listener in _listeners:
-            listener()
+        _listeners.call()
         return True
     finally:
         if not was_open:
@@ -226,4 +222,4 @@ def reset() -> None:
     _running = threading.Lock()
 
 
-os.register_at_fork(after_in_child=reset)
+process.after_fork(reset)

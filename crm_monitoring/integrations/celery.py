@@ -9,9 +9,9 @@ import structlog
 from celery import signals, states
 from django_structlog.celery.signals import bind_extra_task_metadata
 
-from crm_monitoring import conf, faults
+from crm_monitoring import conf, faults, process
 from crm_monitoring.integrations.work import TASK, Run
-from crm_monitoring.sentry import capture_crash, current_trace_id, ending
+from crm_monitoring.sentry import capture_crash, current_trace_id
 
 if TYPE_CHECKING:
     from celery import Task
@@ -90,7 +90,6 @@ def _end_task(task_id: str, task: Task[..., Any], retval: Any = None, state: str
         run.unbind()
 
 
-@faults.guarded
 def _end_process(**kwargs: Any) -> None:
     """Called in a worker's child, which ends by `os._exit`."""
-    ending.end()
+    process.end()

@@ -10,7 +10,7 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import TextIO
 
-from crm_monitoring import faults
+from crm_monitoring import faults, process
 
 LOST_LINES = "log_lines"
 _STALL_SECONDS = 1.0
@@ -27,7 +27,7 @@ class StandardOutput:
 
     def __init__(self) -> None:
         self._start_over()
-        os.register_at_fork(after_in_child=self._start_over)
+        process.after_fork(self._start_over)
 
     def _start_over(self) -> None:
         # Another thread may have held the lock when the process forked. It is reentrant, because a signal handler or a
@@ -92,7 +92,7 @@ class QueuedOutput:
         self._output = output
         self.size = 0
         self._start_over()
-        os.register_at_fork(after_in_child=self._start_over)
+        process.after_fork(self._start_over)
         atexit.register(self._exit)
 
     def _start_over(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 import sentry_sdk
 from sentry_sdk import Transport
 
-from crm_monitoring import conf, faults
+from crm_monitoring import conf, process
 from crm_monitoring.sentry import ending, sessions
 from crm_monitoring.sentry.before_send import HELD_BACK, Gate
 from crm_monitoring.sentry.options import is_local, make_options, rate_of
@@ -74,7 +73,6 @@ def _start(asked: tuple[conf.Config, bool]) -> None:
     # Its threads end once they have sent what is queued.
     sentry_sdk.get_client().close(timeout=0)
     _given, _refused, _gate = {**config.SENTRY_OPTIONS, **_captured_by}, {}, Gate(config)
-    ending.prepare()
     try:
         sentry_sdk.init(**make_options(config, _given, _gate))
     except Exception:
@@ -83,9 +81,7 @@ def _start(asked: tuple[conf.Config, bool]) -> None:
         sentry_sdk.init(**make_options(config, _given, _gate))
     _started_with = asked
     _silence_the_sdk()
-    ending.before_closing(sessions.flush)
-    ending.finish(_tell_held_back)
-    ending.flush_on_sigterm()
+    ending.prepare(_tell_held_back)
 
 
 def _silence_the_sdk() -> None:
@@ -142,16 +138,14 @@ def _install(client: Any, gate: Gate | None, given: Any, refused: Any, started_w
     _gate, _given, _refused, _started_with, _captured_by = gate, given, refused, started_with, captured_by
 
 
-@faults.guarded
 def _start_over_in_child() -> None:
     if _gate is not None:
         _gate.start_over()
 
 
-os.register_at_fork(after_in_child=_start_over_in_child)
+process.after_fork(_start_over_in_child)
 
 
-@faults.guarded
 def _tell_held_back() -> None:
     """Say at the end of the process how many events the quota has held back."""
     held_back = _gate.held_back() if _gate is not None else {}

@@ -33,6 +33,7 @@ _BLANK = {"name": FILTERED, "attributes": {}}
 _UNWANTED: tuple[type[Integration], ...] = (
     ArgvIntegration,  # a command's arguments hold passwords
     ModulesIntegration,  # every installed package on every event: weight, and a map for an attacker
+    AtexitIntegration,  # the process closes the client itself, and then says what was lost
     DedupeIntegration,  # our gate knows whole chains of exceptions, not just the last one
     LoggingIntegration,  # our processor reports log lines, once and with a title
 )
@@ -118,8 +119,6 @@ def _is_given(integration: type[Integration], given: Mapping[str, Any]) -> bool:
 def _integrations(config: conf.Config, given: Mapping[str, Any]) -> list[Integration]:
     own: list[Integration] = [
         RequestIntegration(adds_sources=_leaves_sources_to_us(given)),
-        # Its default prints three lines on stderr when a process ends with events to send.
-        AtexitIntegration(callback=lambda pending, timeout: None),
     ]
     if given.get("default_integrations", True) and (_has_destination(config, given) or has_receivers()):
         own.append(PlainThreadsIntegration())

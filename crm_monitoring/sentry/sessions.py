@@ -7,13 +7,12 @@ of a minute sends the numbers of the one before, as Sentry's protocol wants them
 
 from __future__ import annotations
 
-import os
 import threading
 from datetime import UTC, datetime
 from time import time
 from typing import Any
 
-from crm_monitoring import faults
+from crm_monitoring import faults, process
 from crm_monitoring.sentry.sdk import BaseClient, Envelope
 
 EXITED, ERRORED, CRASHED = "exited", "errored", "crashed"
@@ -59,7 +58,7 @@ def _start_over() -> None:
     _lock, _tally = threading.Lock(), None
 
 
-os.register_at_fork(after_in_child=_start_over)
+process.after_fork(_start_over)
 
 
 def count(client: BaseClient, outcome: str, *, is_unsampled: bool) -> None:

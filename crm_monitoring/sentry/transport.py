@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import logging
-import os
 from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
@@ -15,7 +14,8 @@ import orjson
 import sentry_sdk
 from sentry_sdk import HttpTransport, Transport
 
-from crm_monitoring import faults
+from crm_monitoring import faults, process
+from crm_monitoring.registry import Registry
 from crm_monitoring.sentry import sessions
 from crm_monitoring.sentry.sdk import Envelope, Item, SessionFlusher
 
@@ -33,7 +33,7 @@ _LEAST_FLUSH_SECONDS = 0.01
 
 Receiver = Callable[[Envelope], object]
 
-_receivers: tuple[Receiver, ...] = ()
+_receivers = Registry[[Envelope], object]("The receiver of envelopes")
 
 # Only the queues hold on to an item: what is sent leaves the set by itself.
 _waiting: WeakSet[Item] = WeakSet()
@@ -47,13 +47,15 @@ def register_receiver(receiver: Receiver) -> None:
     SENTRY_OPTIONS gets the envelopes in their place. Adding a receiver twice has no effect.
     """
     if receiver not in _receivers:
-        _receive_by((*_receivers, receiver))
+        _receivers.add(receiver)
+        _start_as_asked()
 
 
 def unregister_receiver(receiver: Receiver) -> None:
     """Take away a receiver added by `register_receiver`."""
     if receiver in _receivers:
-        _receive_by(tuple(known for known in _receivers if known != receiver))
+        _receivers.remove(receiver)
+        _start_as_asked()
 
 
 def has_receivers() -> bool:
@@ -61,21 +63,11 @@ def has_receivers() -> bool:
     return bool(_receivers)
 
 
-def _receive_by(receivers: tuple[Receiver, ...]) -> None:
-    global _receivers
-    _receivers = receivers
+def _start_as_asked() -> None:
     # Imported here, for the client builds on this module.
     from crm_monitoring.sentry.client import init_sentry
 
     init_sentry()
-
-
-def _hand_out(envelope: Envelope) -> None:
-    for receiver in _receivers:
-        try:
-            receiver(envelope)
-        except Exception as error:
-            faults.record("A receiver of envelopes", error)
 
 
 def has_waiting() -> bool:
@@ -145,7 +137,7 @@ class OrderedTransport(Transport):
 
     def capture_envelope(self, envelope: Envelope) -> None:
         """Hand `envelope` to the receivers, and queue it with its like."""
-        _hand_out(envelope)
+        _receivers.call(envelope)
         is_urgent = any(item.type in _URGENT for item in envelope.items)
         (self._errors if is_urgent else self._rest).capture_envelope(envelope)
 
@@ -185,7 +177,7 @@ class LocalTransport(Transport):
 
     def capture_envelope(self, envelope: Envelope) -> None:
         """Hand `envelope` to the receivers."""
-        _hand_out(envelope)
+        _receivers.call(envelope)
 
     def record_lost_event(
         self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
@@ -231,7 +223,6 @@ class MemoryTransport(Transport):
         return [span for payload in self.payloads("span") for span in payload["items"]]
 
 
-@faults.guarded
 def _start_over_in_child() -> None:
     # What the parent has queued is the parent's to send, over the parent's connection. The SDK's child would send it again,
     # and the sessions that wait for the end of their minute.
@@ -242,7 +233,7 @@ def _start_over_in_child() -> None:
         client.session_flusher = SessionFlusher(client.session_flusher.capture_func)
 
 
-os.register_at_fork(after_in_child=_start_over_in_child)
+process.after_fork(_start_over_in_child)
 
 
 def _not_the_senders(record: logging.LogRecord) -> bool:

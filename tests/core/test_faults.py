@@ -151,6 +151,6 @@ def test_reset_forgets_everything(lines: Lines, clock: list[float]) -> None:
 def test_a_forked_child_starts_with_no_losses() -> None:
     faults.lose("lines")
 
-    faults._start_over_in_child()
+    faults.start_over()
 
     assert faults.losses() == {}

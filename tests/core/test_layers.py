@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[2] / "crm_monitoring"
 
 LAYERS = (
     ("lazy", "records", "rendering", "faults"),
-    ("release",),
+    ("registry", "release"),
+    ("process",),
     ("conf",),
     ("requests", "scrubbing"),
     ("work",),

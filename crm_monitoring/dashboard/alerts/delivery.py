@@ -7,7 +7,6 @@ meanwhile. A process that dies in between leaves a message that becomes due agai
 
 from __future__ import annotations
 
-import os
 import threading
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from time import monotonic, time
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from crm_monitoring import process
 from crm_monitoring.dashboard.alerts import channels
 from crm_monitoring.dashboard.alerts.channels import TIMEOUT_SECONDS, Channel, NotSent
 from crm_monitoring.dashboard.alerts.messages import Message, from_json
@@ -141,4 +141,4 @@ def reset() -> None:
     _latest.clear()
 
 
-os.register_at_fork(after_in_child=reset)
+process.after_fork(reset)

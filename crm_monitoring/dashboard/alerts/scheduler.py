@@ -7,7 +7,6 @@ what it leaves unsent is in the database.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from time import monotonic, sleep, time
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from crm_monitoring import process
 from crm_monitoring.dashboard import flushing
 from crm_monitoring.dashboard.alerts import channels, delivery, evaluation, messages, rules
 from crm_monitoring.dashboard.alerts.delivery import Outcome
@@ -208,4 +208,4 @@ def reset() -> None:
     delivery.reset()
 
 
-os.register_at_fork(after_in_child=reset)
+process.after_fork(reset)

@@ -7,7 +7,6 @@ written waits, within bounds, until the next.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from uuid import uuid4
 
 from django.db import DataError, Error
 
-from crm_monitoring import faults
+from crm_monitoring import faults, process
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.flushing import note_failure
 from crm_monitoring.dashboard.inbox.grouping import group_of, one_line
@@ -242,4 +241,4 @@ def reset() -> None:
     _received.clear()
 
 
-os.register_at_fork(after_in_child=reset)
+process.after_fork(reset)

@@ -6,7 +6,6 @@ Everything is bounded: names, users, and what waits while the database cannot be
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from functools import lru_cache
@@ -14,7 +13,7 @@ from time import time
 
 from django.db import DataError, IntegrityError
 
-from crm_monitoring import faults, sentry
+from crm_monitoring import faults, process, sentry
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.flushing import note_failure
 from crm_monitoring.dashboard.inbox.grouping import one_line
@@ -283,4 +282,4 @@ def reset() -> None:
     _held = _Held()
 
 
-os.register_at_fork(after_in_child=reset)
+process.after_fork(reset)

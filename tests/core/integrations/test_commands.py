@@ -29,6 +29,7 @@ from crm_monitoring import (
     faults,
     get_logger,
     hooks,
+    process,
     set_tag,
     set_user_context,
     work,
@@ -419,7 +420,7 @@ def test_a_forked_child_leaves_to_its_parent_what_that_holds(sentry: MemoryTrans
     def way() -> None:
         breakages.logged_in_an_except_block()
         timer = work.current_work().timer  # type: ignore[union-attr]
-        work._start_over_in_child()
+        process.start_over()
         timer.cancel()  # type: ignore[union-attr]
 
     call(way)

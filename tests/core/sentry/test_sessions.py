@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from crm_monitoring import faults
+from crm_monitoring import faults, process
 from crm_monitoring.sentry import sessions
 from tests.clients import WSGIClient
 from tests.conftest import MemoryTransport
@@ -142,6 +142,6 @@ def test_a_forked_child_leaves_the_numbers_to_its_parent(wsgi: WSGIClient, sentr
 
 def test_what_a_child_forgets_is_gone(wsgi: WSGIClient, sentry: MemoryTransport) -> None:
     wsgi.get("/ok/")
-    sessions._start_over()
+    process.start_over()
 
     assert sent_sessions(sentry) == []
