@@ -7,6 +7,7 @@ from typing import Any
 
 from crm_monitoring import conf, faults
 from crm_monitoring.scrubbing.configured import scrub
+from crm_monitoring.sentry.event_size import fitted
 from crm_monitoring.sentry.failures import event_of, is_held, is_ignored, mark
 from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of
 from crm_monitoring.sentry.scrubbed import scrub_event
@@ -37,7 +38,7 @@ class Gate:
                 return None
             # One that is held back too: reported again, it is counted once.
             mark(error, event["event_id"])
-        return _with_release(scrub_event(event)) if self._is_within_quota(event) else None
+        return fitted(_with_release(scrub_event(event))) if self._is_within_quota(event) else None
 
     def _is_within_quota(self, event: Any) -> bool:
         if event.get("logger") == HELD_BACK:

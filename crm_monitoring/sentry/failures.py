@@ -19,10 +19,10 @@ from uuid import uuid4
 
 import sentry_sdk
 from sentry_sdk.scope import use_isolation_scope, use_scope
-from sentry_sdk.utils import event_from_exception
 
 from crm_monitoring import conf, faults
 from crm_monitoring.sentry.breadcrumbs import UNTIL
+from crm_monitoring.sentry.exceptions import described
 from crm_monitoring.work import HeldFailure, Unit, Work, current_work, open_units
 
 MAX_HELD = 20
@@ -97,7 +97,7 @@ class Report:
         isolation, current = self._scopes
         with use_isolation_scope(isolation), use_scope(current):
             options = sentry_sdk.get_client().options
-            event, hint = event_from_exception(self._error, client_options=options, mechanism=self._mechanism)
+            event, hint = described(self._error, options, self._mechanism)
             hint[UNTIL] = self._until
             # A copy: the thread that reports may add to it meanwhile.
             event.update(cast(Any, {name: value for name, value in self._event.copy().items() if value}))

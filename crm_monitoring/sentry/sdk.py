@@ -55,8 +55,8 @@ from sentry_sdk.tracing_utils import Baggage, PropagationContext
 # The types of what hooks are given. Without them: `Any`.
 from sentry_sdk.types import Event, Hint, SamplingContext
 
-# An exception with its stack as an event has it, and the chain it stands in. Without them: no exception is reported.
-from sentry_sdk.utils import event_from_exception, walk_exception_chain
+# An exception with its stack as an event has it, alone and with the chain it stands in. Without them: no exception is reported.
+from sentry_sdk.utils import event_from_exception, single_exception_from_error_tuple, walk_exception_chain
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -88,6 +88,7 @@ __all__ = [
     "add_request_body",
     "continue_streamed_trace",
     "event_from_exception",
+    "single_exception_from_error_tuple",
     "should_send_default_pii",
     "start_streamed_span",
     "template_frame",
