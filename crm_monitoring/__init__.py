@@ -16,8 +16,7 @@ from crm_monitoring.sentry import (
 
 # isort: split
 from crm_monitoring.health import check_monitoring_health
-from crm_monitoring.logs.logger import get_logger
-from crm_monitoring.logs.setup import init_structured_logging
+from crm_monitoring.logs import get_logger, init_structured_logging
 from crm_monitoring.performance import PerformanceMonitor, current_monitor, monitored, unmonitored
 from crm_monitoring.records import OperationRecord, RequestRecord
 

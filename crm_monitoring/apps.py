@@ -9,9 +9,8 @@ import django
 from django.apps import AppConfig
 from django.core.signals import setting_changed
 
-from crm_monitoring import conf, faults, hooks, queries, sentry
+from crm_monitoring import conf, faults, hooks, logs, queries, sentry
 from crm_monitoring.integrations import commands
-from crm_monitoring.logs import setup
 from crm_monitoring.requests import routes
 from crm_monitoring.scrubbing import configured
 
@@ -41,7 +40,7 @@ def start() -> None:
 
 
 def _init_logging() -> None:
-    setup.init_structured_logging(sentry.observe_line)
+    logs.init_structured_logging(sentry.observe_line)
 
 
 def _watch_tasks() -> None:

@@ -14,8 +14,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.utils.module_loading import import_string
 
-from crm_monitoring import conf
-from crm_monitoring.logs import lines, logger, setup
+from crm_monitoring import conf, logs
 from crm_monitoring.sentry import get_traces_sample_rate, status
 
 MIDDLEWARE = "crm_monitoring.middleware.MonitoringMiddleware"
@@ -80,7 +79,7 @@ def _no_dsn() -> Iterable[CheckMessage]:
 
 
 def _console_in_production() -> Iterable[CheckMessage]:
-    if lines.log_format() == "console":
+    if logs.log_format() == "console":
         yield checks.Warning(
             "Log lines are coloured for people; a log collector cannot read them.",
             hint="Write CRM_MONITORING = {'LOG_FORMAT': 'json'}.",
@@ -181,8 +180,8 @@ def _app_place() -> Iterable[CheckMessage]:
 
 def _second_printers() -> Iterable[CheckMessage]:
     handlers = logging.getLogger().handlers
-    ours = any(type(handler) is logger.Handler for handler in handlers)
-    if ours and any(setup.is_console(handler) for handler in handlers):
+    ours = any(type(handler) is logs.Handler for handler in handlers)
+    if ours and any(logs.is_console(handler) for handler in handlers):
         yield checks.Warning(
             "The root logger has a console handler besides ours: every line is printed twice.",
             hint="Take the handler out of LOGGING['root'], or set CRM_MONITORING['CONFIGURE_LOGGING'] to False.",

@@ -12,9 +12,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from crm_monitoring import conf, faults, hooks
-from crm_monitoring.logs.lines import is_structured
-from crm_monitoring.logs.output import LOST_LINES
-from crm_monitoring.logs.setup import effective_level
+from crm_monitoring.logs import LOST_LINES, effective_level, is_structured
 from crm_monitoring.registry import Registry
 from crm_monitoring.sentry import DELIVERY_FAILED
 from crm_monitoring.sentry import status as sentry_status

@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from crm_monitoring import conf, faults
-from crm_monitoring.logs.logger import get_logger
+from crm_monitoring.logs import get_logger
 from crm_monitoring.sentry.spans import AnySpan, finish_query_span, start_query_span
 from crm_monitoring.work import Query, Request, current_request
 

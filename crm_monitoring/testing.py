@@ -18,9 +18,8 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
-from crm_monitoring import hooks
+from crm_monitoring import hooks, logs
 from crm_monitoring.hooks import Record
-from crm_monitoring.logs import setup
 from crm_monitoring.sentry.client import captured as sentry_captured
 from crm_monitoring.sentry.transport import MemoryTransport
 
@@ -82,7 +81,7 @@ def capture_monitoring(traces_sample_rate: float = 1.0, level: str | None = None
     before = root.level
     hooks.register(captured.records.append)
     try:
-        with sentry_captured(transport, traces_sample_rate), setup.observed(captured._keep_line):
+        with sentry_captured(transport, traces_sample_rate), logs.observed(captured._keep_line):
             root.setLevel(level or before)
             yield captured
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from crm_monitoring.logs.logger import Handler
+from crm_monitoring.logs import Handler
 
 errorlog = None
 logging.getLogger("gunicorn.error").handlers = [Handler()]

@@ -229,9 +229,6 @@ class Config(Keys):
     LOG_MAX_LINE: int = key(
         64 * 1024, parsing.whole(256), "Bytes a line may have before its longest values are cut and marked."
     )
-    LOG_QUEUE_SIZE: int = key(
-        0, parsing.whole(), "Lines held for a writer thread, for readers that stall. 0: written at once, no thread."
-    )
     LOG_CLIENT_IP: bool = key(False, parsing.flag, "Whether the request line carries the client's address.")
     TRUSTED_PROXIES: tuple[str, ...] = key(
         (),

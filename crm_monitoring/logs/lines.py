@@ -1,27 +1,36 @@
-"""How lines look and where they go, as the setting wants it."""
+"""A line's last step: rendered as the setting wants it, and written. Where that fails, a line in its place says so."""
 
 from __future__ import annotations
 
 import sys
-from functools import cache
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from time import time
+from typing import Any
 
 from django.conf import settings
 
-from crm_monitoring import conf
-from crm_monitoring.logs.output import Output, QueuedOutput, StandardOutput
-from crm_monitoring.rendering import Renderer, console_renderer, json_renderer, logfmt_renderer
+from crm_monitoring import conf, faults
+from crm_monitoring.logs.output import StandardOutput
+from crm_monitoring.rendering import Event, Renderer, console_renderer, cut, dumps, json_renderer, logfmt_renderer, text
+from crm_monitoring.scrubbing.configured import scrub_exception, scrub_text
+from crm_monitoring.work import current_request, url_scrubber
 
-_standard_output = StandardOutput()
-_queued_output = QueuedOutput(_standard_output)
+_CUT_EVENT = 256
+
+output = StandardOutput()
+"""Where lines go."""
+
+
+class _DefaultLimits:
+    LOG_MAX_STRING = conf.KEYS["LOG_MAX_STRING"].default
+    LOG_MAX_LINE = conf.KEYS["LOG_MAX_LINE"].default
 
 
 def reset() -> None:
     """Read the setting again."""
-    _queued_output.size = conf.get().LOG_QUEUE_SIZE
-    if not _queued_output.size:
-        _queued_output.stop()
     renderer.cache_clear()
-    output.cache_clear()
 
 
 @cache
@@ -39,11 +48,6 @@ def renderer() -> Renderer:
             return json_renderer(config)
 
 
-class _DefaultLimits:
-    LOG_MAX_STRING = conf.KEYS["LOG_MAX_STRING"].default
-    LOG_MAX_LINE = conf.KEYS["LOG_MAX_LINE"].default
-
-
 def log_format() -> str:
     """Return the format lines have: json, console or logfmt."""
     chosen = conf.get().LOG_FORMAT
@@ -59,12 +63,77 @@ def _on_terminal() -> bool:
         return False
 
 
-@cache
-def output() -> Output:
-    """Return where lines go."""
-    return _queued_output if _queued_output.size else _standard_output
-
-
 def is_structured() -> bool:
     """Whether lines are meant for machines."""
     return log_format() != "console"
+
+
+def emit(line: Event) -> None:
+    """Write the line."""
+    output.write(render(line) + b"\n")
+
+
+def render(line: Event) -> bytes:
+    """Return the line as bytes, its exception as text, without a newline."""
+    if "exc_info" in line:
+        shown = _shown(line["exc_info"])
+        line = {name: value for name, value in line.items() if name != "exc_info"}
+        own(line, "exception", shown)
+    return renderer()(line)
+
+
+def _shown(error: BaseException) -> str:
+    """Return the exception as text, the same for each line of one request that carries it: Django's, and the request's own."""
+    request = current_request()
+    if request is None:
+        return scrub_exception(error)
+    place = error, error.__traceback__
+    if request.shown_error is None or request.shown_error[0] != place:
+        request.shown_error = place, scrub_exception(error, url_scrubber())
+    return request.shown_error[1]
+
+
+def own(line: MutableMapping[str, Any], name: str, value: str) -> None:
+    """Give the line a field of ours, beside one of its author's by the same name."""
+    if name in line and line[name] is not value:
+        set_aside(line, name)
+    line[name] = value
+
+
+def set_aside(line: MutableMapping[str, Any], name: str) -> None:
+    """Keep what the caller gave by a name that is ours, with "_" behind the name."""
+    free = f"{name}_"
+    while free in line:
+        free += "_"
+    line[free] = line.pop(name)
+
+
+def log_failed(name: str, event: Any, error: Exception) -> None:
+    """Write a line in the place of one that could not be made, and count it."""
+    output.write(last_resort(name, event, error) + b"\n")
+    faults.record("A log call", error)
+
+
+def last_resort(name: str, event: Any, error: Exception) -> bytes:
+    """Return a line that says that one of the logger `name` could not be made, and as much of its event as can be shown."""
+    return dumps(
+        {
+            "event": "log_line_failed",
+            "level": "error",
+            "timestamp": timestamp(time()),
+            "logger": name,
+            "error": type(error).__name__,
+            "of": cut(scrub_text(text(event), url_scrubber()), _CUT_EVENT),
+        }
+    )
+
+
+def timestamp(moment: float) -> str:
+    """Return a Unix time as "2026-11-23T10:30:45.123Z"."""
+    seconds = int(moment)
+    return "%s.%03dZ" % (_second(seconds), (moment - seconds) * 1000)  # noqa: UP031 - on every line, and it costs less
+
+
+@lru_cache(2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

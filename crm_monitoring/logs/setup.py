@@ -20,8 +20,10 @@ from django.conf import settings
 
 from crm_monitoring import conf, faults
 from crm_monitoring.logs import lines
-from crm_monitoring.logs.logger import BoundLogger, Handler, Processor, built_in, shared, write
+from crm_monitoring.logs.logger import BoundLogger, write
 from crm_monitoring.logs.output import descriptor_of
+from crm_monitoring.logs.processors import Processor, built_in, shared
+from crm_monitoring.logs.stdlib import Handler
 
 _processors: list[Any] = []
 _observers: tuple[Processor, ...] = ()

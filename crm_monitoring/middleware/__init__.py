@@ -20,8 +20,7 @@ from django.http.response import StreamingHttpResponse
 from django_structlog import signals
 from django_structlog.middlewares import RequestMiddleware
 
-from crm_monitoring import conf, faults
-from crm_monitoring.logs import setup
+from crm_monitoring import conf, faults, logs
 from crm_monitoring.middleware import lifecycle
 from crm_monitoring.middleware.lifecycle import logger
 from crm_monitoring.middleware.streaming import watch_stream
@@ -99,7 +98,7 @@ def _work_of(request: HttpRequest) -> Request | None:
 @faults.guarded
 def _take_over_logging() -> None:
     if conf.get().CONFIGURE_LOGGING:
-        setup.take_over()
+        logs.take_over()
 
 
 @faults.guarded

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django_structlog.app_settings import app_settings
 
 from crm_monitoring import conf, hooks
-from crm_monitoring.logs.logger import get_logger
+from crm_monitoring.logs import get_logger
 from crm_monitoring.queries import tell_n_plus_one
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST, RequestRecord
 from crm_monitoring.requests.client_ip import client_ip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from django.core.exceptions import DisallowedHost
 
-from crm_monitoring import conf
+from crm_monitoring import conf, severity
 from crm_monitoring.requests.client_ip import client_ip
 from crm_monitoring.sentry.mode import Mode
 from crm_monitoring.work import Query, Request, current_request
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 UNTIL = "crm_monitoring_until"
 """Name in an event's hint: up to which moment, in Unix seconds, lines led to it. Without it all so far did."""
 
-_LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "critical": "fatal"}
 _NOT_FIELDS = frozenset(
     ("event", "level", "timestamp", "logger", "exc_info", "request_id", "trace_id", "span_id", "user_id")
 )
@@ -33,7 +32,7 @@ _NOT_FIELDS = frozenset(
 
 def level_of(line: Mapping[str, Any]) -> Any:
     """Return Sentry's word for the line's level."""
-    return _LEVELS.get(line["level"], "info")
+    return severity.in_sentry(line["level"])
 
 
 def fields_of(line: Mapping[str, Any]) -> dict[str, Any]:

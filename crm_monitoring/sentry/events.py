@@ -10,24 +10,15 @@ from typing import Any, cast
 
 import sentry_sdk
 
-from crm_monitoring import conf
+from crm_monitoring import conf, severity
 from crm_monitoring.faults import guarded
-from crm_monitoring.logs.logger import handled_error
+from crm_monitoring.logs import handled_error
 from crm_monitoring.rendering import cut, text
 from crm_monitoring.scrubbing.configured import scrub_text
 from crm_monitoring.sentry.breadcrumbs import fields_of, leave_crumb, level_of
 from crm_monitoring.sentry.failures import About, report
 from crm_monitoring.sentry.mode import mode
 from crm_monitoring.work import current_request
-
-_LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-    "critical": logging.CRITICAL,
-}
-_SENTRY_LEVELS = {"critical": "fatal"}
 
 _MAX_LOGGERS = 1024
 
@@ -76,7 +67,7 @@ def capture_exception(
     error = exc or sys.exc_info()[1]
     if error is None:
         return None
-    return report(error, About(level=_SENTRY_LEVELS.get(level, level), extra=dict(extra or {}), tags=dict(tags or {})))
+    return report(error, About(level=severity.in_sentry(level), extra=dict(extra or {}), tags=dict(tags or {})))
 
 
 @guarded
@@ -92,8 +83,8 @@ def capture_message(
     Returns:
         The event's id, 32 hexadecimal digits, or None where nothing is sent.
     """
-    severity: Any = _SENTRY_LEVELS.get(level, level)
-    return sentry_sdk.capture_message(message, severity, extras=dict(extra or {}), tags=dict(tags or {}))
+    word: Any = severity.in_sentry(level)
+    return sentry_sdk.capture_message(message, word, extras=dict(extra or {}), tags=dict(tags or {}))
 
 
 @guarded
@@ -149,15 +140,15 @@ def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mu
     group. Fields become the context "log".
     """
     config = conf.get()
-    severity = _LEVELS.get(line["level"], logging.INFO)
+    number = severity.NUMBERS[line["level"]]
     is_sent = config.SENTRY_LOGS and config.BACKEND == "sentry" and not _is_of(line["logger"], ("sentry_sdk",))
     is_told = not _is_of(line["logger"], _UNREPORTED)
-    if severity < logging.INFO or not (is_sent or is_told) or (how := mode()).client.transport is None:
+    if number < logging.INFO or not (is_sent or is_told) or (how := mode()).client.transport is None:
         return line
     if is_sent:
         _send_log(line)
     if is_told:
-        if severity >= _LEVELS[config.SENTRY_EVENT_LEVEL.lower()]:
+        if number >= severity.NUMBERS[config.SENTRY_EVENT_LEVEL.lower()]:
             _report_line(line)
         leave_crumb(line, how)
     return line

@@ -20,7 +20,7 @@ from uuid import uuid4
 import sentry_sdk
 from sentry_sdk.scope import use_isolation_scope, use_scope
 
-from crm_monitoring import conf, faults
+from crm_monitoring import conf, faults, severity
 from crm_monitoring.sentry.breadcrumbs import UNTIL
 from crm_monitoring.sentry.exceptions import described
 from crm_monitoring.work import HeldFailure, Unit, Work, current_work, open_units
@@ -30,7 +30,6 @@ MAX_HELD_SECONDS = 10.0
 _SAME_FAILURE_SECONDS = 60.0
 _JOIN_SECONDS = 1.0
 _MAX_CHAIN = 100
-_SEVERITIES = ("debug", "info", "warning", "error", "fatal")
 _MARK = "_crm_monitoring_event"
 
 
@@ -77,7 +76,7 @@ class Report:
         self._known.update(chain)
         if not about.handled:
             self._mechanism = {"type": about.mechanism, "handled": False}
-        self._event["level"] = max(self._event["level"], about.level, key=_severity)
+        self._event["level"] = max(self._event["level"], about.level, key=severity.rank_in_sentry)
         self._event.setdefault("logger", about.logger)
         self._extra.update(about.extra)
         self._tags.update(about.tags)
@@ -289,7 +288,3 @@ def is_ignored(error: BaseException) -> bool:
     return any(
         kind.__name__ in ignored or f"{kind.__module__}.{kind.__qualname__}" in ignored for kind in type(error).__mro__
     )
-
-
-def _severity(level: str) -> int:
-    return _SEVERITIES.index(level) if level in _SEVERITIES else 0

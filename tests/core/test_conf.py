@@ -234,8 +234,6 @@ BAD = [
     ("FAILED_REQUEST_STATUS_CODES", [42], conf.BAD_NUMBER, "42"),
     ("LOG_CLIENT_IP", 1, conf.WRONG_TYPE, "1"),
     ("LOG_MAX_STRING", 10, conf.BAD_NUMBER, "10"),
-    ("LOG_QUEUE_SIZE", 1.5, conf.WRONG_TYPE, "1.5"),
-    ("LOG_QUEUE_SIZE", False, conf.WRONG_TYPE, "False"),
     ("SLOW_QUERY_MS", -1, conf.BAD_NUMBER, "-1"),
     ("SLOW_QUERY_MS", NAN, conf.BAD_NUMBER, "nan"),
     ("SLOW_QUERY_MS", True, conf.WRONG_TYPE, "True"),

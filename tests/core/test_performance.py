@@ -20,7 +20,7 @@ from django.views import View
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from crm_monitoring import PerformanceMonitor, current_monitor, faults, monitored, performance, unmonitored
+from crm_monitoring import PerformanceMonitor, current_monitor, faults, monitored, unmonitored
 from crm_monitoring.hooks import Record
 from crm_monitoring.sentry import flush
 from tests.clients import WSGIClient
@@ -151,7 +151,7 @@ def swallow(monkeypatch: pytest.MonkeyPatch) -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that monitors read; replace the one item to let time pass."""
     now = [0.0]
-    monkeypatch.setattr(performance, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("crm_monitoring.performance.monitor.perf_counter", lambda: now[0])
     return now
 
 

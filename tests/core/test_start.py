@@ -16,7 +16,7 @@ from django.test.utils import override_settings
 
 from crm_monitoring import apps as start_of
 from crm_monitoring import conf, faults
-from crm_monitoring.logs.logger import Handler
+from crm_monitoring.logs import Handler
 from tests.clients import WSGIClient
 from tests.conftest import Lines, MemoryTransport
 

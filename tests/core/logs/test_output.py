@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -17,8 +16,9 @@ import orjson
 import pytest
 
 from crm_monitoring import faults
-from crm_monitoring.logs.output import LOST_LINES, QueuedOutput, StandardOutput, descriptor_of
+from crm_monitoring.logs.output import LOST_LINES, StandardOutput, descriptor_of
 from tests.clients import WSGIClient
+from tests.docs.markdown import DOCS, blocks
 
 PIPE_SIZE = 1024 * 1024
 
@@ -79,9 +79,6 @@ def fill(descriptor: int) -> None:
     with suppress(BlockingIOError):
         while True:
             os.write(descriptor, b"x" * 4096)
-
-
-# -- at once --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_line_is_on_the_pipe_when_the_call_returns(
@@ -260,7 +257,7 @@ def test_a_fork_in_the_middle_of_a_write_leaves_the_child_able_to_log() -> None:
         from crm_monitoring.logs import lines
         held, go = threading.Event(), threading.Event()
         def hold():
-            with lines._standard_output._lock:
+            with lines.output._lock:
                 held.set()
                 go.wait()
         threading.Thread(target=hold, daemon=True).start()
@@ -283,174 +280,12 @@ def test_a_signal_handler_may_log_while_its_thread_writes() -> None:
         import signal
         signal.signal(signal.SIGALRM, lambda *args: logger.info("alarm"))
         from crm_monitoring.logs import lines
-        with lines._standard_output._lock:
+        with lines.output._lock:
             signal.raise_signal(signal.SIGALRM)
         """
     )
 
     assert lines == ["alarm"]
-
-
-# -- through the queue ----------------------------------------------------------------------------------------------------
-
-
-class Slow(StandardOutput):
-    """An output whose reader stalls until it is let go on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go_on = threading.Event()
-        self.written: list[bytes] = []
-
-    def write(self, line: bytes) -> None:
-        self.go_on.wait()
-        self.written.append(line)
-
-
-@pytest.fixture
-def slow() -> Iterator[Slow]:
-    output = Slow()
-    yield output
-    output.go_on.set()
-
-
-@pytest.fixture
-def queued(slow: Slow) -> Iterator[QueuedOutput]:
-    wait_for_writers(0)
-    output = QueuedOutput(slow)
-    output.size = 3
-    yield output
-    slow.go_on.set()
-    output.stop()
-
-
-def writers() -> int:
-    """How many writer threads run."""
-    return sum(thread.name == "crm_monitoring-log-writer" and thread.is_alive() for thread in threading.enumerate())
-
-
-def wait_for_writers(count: int) -> None:
-    """Wait until so many writer threads run: one that a test has stalled ends a moment after it may go on."""
-    deadline = time.monotonic() + 30
-    while writers() != count:
-        assert time.monotonic() < deadline, f"{writers()} writer threads run, not {count}"
-        time.sleep(0.001)
-
-
-def wait_until_taken(queued: QueuedOutput) -> None:
-    deadline = time.monotonic() + 30
-    while not queued._queue.empty():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
-def test_no_thread_runs_before_the_first_line(queued: QueuedOutput) -> None:
-    assert writers() == 0
-
-    queued.write(b"1\n")
-
-    assert writers() == 1
-
-
-def test_lines_are_written_in_order(queued: QueuedOutput, slow: Slow) -> None:
-    for line in (b"1\n", b"2\n", b"3\n"):
-        queued.write(line)
-    slow.go_on.set()
-
-    assert queued.stop()
-    assert slow.written == [b"1\n", b"2\n", b"3\n"]
-
-
-def test_a_reader_that_stalls_blocks_nobody_and_what_does_not_fit_is_counted(queued: QueuedOutput, slow: Slow) -> None:
-    queued.write(b"taken\n")
-    wait_until_taken(queued)
-    for number in range(5):
-        queued.write(b"%d\n" % number)
-
-    assert faults.losses() == {LOST_LINES: 2}
-    slow.go_on.set()
-    queued.stop()
-    assert slow.written == [b"taken\n", b"0\n", b"1\n", b"2\n"]
-
-
-def test_stopping_gives_up_in_time_and_counts_what_is_left(queued: QueuedOutput) -> None:
-    queued.write(b"taken\n")
-    wait_until_taken(queued)
-    queued.write(b"left\n")
-
-    assert not queued.stop(timeout=0.01)
-    assert faults.losses() == {LOST_LINES: 1}
-
-
-def test_a_stopped_output_ends_its_thread_and_starts_another_with_the_next_line(
-    queued: QueuedOutput, slow: Slow
-) -> None:
-    slow.go_on.set()
-    queued.write(b"1\n")
-    queued.stop()
-    wait_for_writers(0)
-
-    queued.write(b"2\n")
-    queued.stop()
-
-    assert slow.written == [b"1\n", b"2\n"]
-
-
-def test_stopping_what_never_started_is_nothing(queued: QueuedOutput) -> None:
-    assert queued.stop()
-
-
-def test_lines_are_written_at_once_where_no_thread_can_be_started(
-    queued: QueuedOutput, slow: Slow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't create new thread at interpreter shutdown")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    slow.go_on.set()
-
-    queued.write(b"1\n")
-
-    assert slow.written == [b"1\n"]
-
-
-def test_lines_after_the_exit_are_written_at_once(queued: QueuedOutput, slow: Slow) -> None:
-    slow.go_on.set()
-    queued.write(b"1\n")
-    queued._exit()
-
-    queued.write(b"2\n")
-
-    assert slow.written == [b"1\n", b"2\n"]
-
-
-def test_lines_after_an_exit_that_found_the_reader_stalled_are_counted(
-    queued: QueuedOutput, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(QueuedOutput.stop, "__defaults__", (0.01,))
-    queued.write(b"taken\n")
-    wait_until_taken(queued)
-    queued._exit()
-
-    queued.write(b"late\n")
-
-    assert faults.losses() == {LOST_LINES: 1}
-
-
-def test_what_is_queued_is_flushed_at_exit() -> None:
-    lines = events("[logger.info(f'n{n}') for n in range(500)]", LOG_QUEUE_SIZE=1000)
-
-    assert lines == [f"n{n}" for n in range(500)]
-
-
-def test_lines_logged_at_exit_are_written_too() -> None:
-    code = "import atexit; atexit.register(logger.info, 'late'); logger.info('early')"
-
-    assert events(code, LOG_QUEUE_SIZE=10) == ["early", "late"]
-
-
-def test_the_first_line_of_all_may_be_one_logged_at_exit() -> None:
-    assert events("import atexit; atexit.register(logger.info, 'late')", LOG_QUEUE_SIZE=10) == ["late"]
 
 
 def test_each_line_is_written_once_when_a_process_forks() -> None:
@@ -462,28 +297,14 @@ def test_each_line_is_written_once_when_a_process_forks() -> None:
         if not pid:
             sys.exit()
         os.waitpid(pid, 0)
-        """,
-        LOG_QUEUE_SIZE=100,
+        """
     )
 
     assert sorted(lines) == ["before", "child", "parent"]
 
 
-def test_a_full_pipe_that_nobody_reads_does_not_stop_a_process_that_queues(pipe: tuple[int, int]) -> None:
-    fill(pipe[1])
-    os.set_blocking(pipe[1], True)
-    code = "[logger.info('n') for _ in range(100)]; print(faults.losses(), file=sys.stderr)"
-
-    process = child(code, stdout=pipe[1], LOG_QUEUE_SIZE=10)
-    _, err = process.communicate(timeout=30)
-
-    assert process.returncode == 0
-    lost = int(err.split()[-1].rstrip(b"}"))
-    assert lost >= 100 - 10 - 1
-
-
-def test_a_full_pipe_holds_up_a_process_that_does_not_queue(pipe: tuple[int, int]) -> None:
-    """That is what the queue is for; by default a line is on the stream before the response is."""
+def test_a_full_pipe_holds_up_the_process(pipe: tuple[int, int]) -> None:
+    """A line is on the stream before the response is. A queue of the standard library is for those who want it otherwise."""
     fill(pipe[1])
     os.set_blocking(pipe[1], True)
 
@@ -494,6 +315,36 @@ def test_a_full_pipe_holds_up_a_process_that_does_not_queue(pipe: tuple[int, int
         process.wait(0.3)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+
+
+def test_lines_behind_a_queue_of_the_standard_library_are_whole_and_stall_nobody(pipe: tuple[int, int]) -> None:
+    (recipe,) = (block.text for block in blocks(DOCS / "log-lines.md", "python") if "QueueListener" in block.text)
+    fill(pipe[1])
+    os.set_blocking(pipe[1], True)
+    code = """
+        import logging
+        from crm_monitoring import work
+        from django.test import RequestFactory
+        queue_lines()
+        work.use(work.Request(RequestFactory().get("/"), "r-1", "GET"))
+        logger.warning("native", n=1)
+        try:
+            raise ValueError("boom")
+        except ValueError:
+            logging.getLogger("library").exception("failed", extra={"n": 2})
+        print("went on", file=sys.stderr, flush=True)
+    """
+
+    process = child(recipe + textwrap.dedent(code), stdout=pipe[1], CONFIGURE_LOGGING=False)
+    assert process.stderr is not None and process.stderr.readline() == b"went on\n"
+    os.close(pipe[1])
+    out = b"".join(iter(lambda: os.read(pipe[0], 65536), b""))
+    process.communicate(timeout=30)
+
+    native, failed = (orjson.loads(line) for line in out.lstrip(b"x").splitlines())
+    assert (native["event"], native["n"], native["request_id"]) == ("native", 1, "r-1")
+    assert (failed["event"], failed["n"], failed["request_id"]) == ("failed", 2, "r-1")
+    assert failed["exception"].endswith("ValueError: boom")
 
 
 def test_a_pipe_without_a_reader_costs_lines_and_nothing_else(pipe: tuple[int, int]) -> None:

@@ -393,7 +393,7 @@ def test_a_request_without_a_trace_is_concluded_too(rf: Any, lines: Lines) -> No
 def test_the_middleware_leaves_logging_alone_where_it_is_the_projects(monitoring: Any) -> None:
     import logging
 
-    from crm_monitoring.logs.logger import Handler
+    from crm_monitoring.logs import Handler
     from crm_monitoring.middleware import MonitoringMiddleware
 
     monitoring(CONFIGURE_LOGGING=False)

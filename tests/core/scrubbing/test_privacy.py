@@ -14,7 +14,7 @@ import sentry_sdk
 from django.utils.functional import SimpleLazyObject
 
 from crm_monitoring import add_breadcrumb, capture_message, faults, get_logger
-from crm_monitoring.logs import logger
+from crm_monitoring.logs import Formatter
 from crm_monitoring.queries import shape
 from crm_monitoring.scrubbing import configured
 from crm_monitoring.scrubbing.configured import scrub, scrub_exception, scrub_text, scrubber
@@ -344,7 +344,7 @@ def test_without_settings_the_defaults_hold(monkeypatch: pytest.MonkeyPatch, set
 
     record = logging.makeLogRecord({"msg": "password=x to ada@example.org"})
 
-    assert orjson.loads(logger.Formatter().format(record))["event"] == "password=[Filtered] to [Filtered]"
+    assert orjson.loads(Formatter().format(record))["event"] == "password=[Filtered] to [Filtered]"
     configured.reset()
 
 

@@ -1,31 +1,20 @@
-"""`PerformanceMonitor` and `@monitored`: a span, a line and a record for a block of code, and nothing else changed."""
+"""`PerformanceMonitor`: a span, a line and a record for a block of code, and nothing else changed."""
 
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
-from functools import wraps
-from inspect import isasyncgenfunction, isgeneratorfunction
 from time import perf_counter, time
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, Self
 
 from crm_monitoring import conf, faults, hooks
-from crm_monitoring.logs.logger import get_logger
+from crm_monitoring.logs import get_logger
+from crm_monitoring.performance.decorators import Decorated, decorate
 from crm_monitoring.records import OperationRecord
 from crm_monitoring.sentry import OperationSpan, start_operation_span
 from crm_monitoring.work import current_request
-
-if sys.version_info >= (3, 12):
-    from inspect import iscoroutinefunction
-else:
-    from asgiref.sync import iscoroutinefunction  # pragma: no cover - coverage is measured on a later Python
-
-P = ParamSpec("P")
-T = TypeVar("T")
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _LINE_FIELDS = frozenset(("name", "operation", "duration_ms", "threshold_ms", "error"))
 
@@ -119,7 +108,7 @@ class PerformanceMonitor:
 
     def __call__(self, decorated: Decorated) -> Decorated:
         """Monitor every call of a function, method, coroutine, generator or class-based view."""
-        return _decorate(decorated, lambda: PerformanceMonitor(self.name, self.operation, self.slow_ms, tags=self.tags))
+        return decorate(decorated, lambda: PerformanceMonitor(self.name, self.operation, self.slow_ms, tags=self.tags))
 
     def _start(self) -> _Run:
         run = _Run(self)
@@ -264,178 +253,3 @@ def _line(record: OperationRecord, fields: Mapping[str, Any]) -> dict[str, Any]:
     line = {f"{name}_" if name in _LINE_FIELDS else name: value for name, value in fields.items()}
     line |= {"name": record.name, "operation": record.operation, "duration_ms": round(record.duration_ms, 3)}
     return line if record.error is None else {**line, "error": record.error}
-
-
-# -- the decorators -------------------------------------------------------------------------------------------------------
-
-
-@overload
-def monitored(name: Decorated, /) -> Decorated: ...
-
-
-@overload
-def monitored(
-    name: str | None = None,
-    /,
-    *,
-    operation: str = "function",
-    slow_ms: float | None = None,
-    tags: Mapping[str, Any] | None = None,
-) -> Callable[[Decorated], Decorated]: ...
-
-
-def monitored(
-    name: Any = None,
-    /,
-    *,
-    operation: str = "function",
-    slow_ms: float | None = None,
-    tags: Mapping[str, Any] | None = None,
-) -> Any:
-    """
-    Run every call under a `PerformanceMonitor`: `@monitored`, or `@monitored("name", slow_ms=500, tags={"team": "crm"})`.
-
-    For functions, coroutines, methods, class-based views (their `dispatch`), generators and async generators, whose signature
-    and kind stay what they are. A generator is timed while its own code runs, not while its caller's does.
-
-    Args:
-        name: What is done; the function's dotted name by default.
-        operation: The kind of work, Sentry's span operation.
-        slow_ms: See `PerformanceMonitor`.
-        tags: Values to search by, on every span.
-    """
-    if name is not None and not isinstance(name, str):
-        return monitored()(name)
-
-    def decorate(decorated: Decorated) -> Decorated:
-        label = name or _dotted_name(decorated)
-        return _decorate(decorated, lambda: PerformanceMonitor(label, operation, slow_ms, tags=tags))
-
-    return decorate
-
-
-def _dotted_name(decorated: Any) -> str:
-    # A functools.partial has no name of its own.
-    return f"{decorated.__module__}.{getattr(decorated, '__qualname__', type(decorated).__qualname__)}"
-
-
-def unmonitored(view: Decorated) -> Decorated:
-    """Serve this view, a function or a class, without transaction, record or line above DEBUG. A crash in it is still reported."""
-    view.unmonitored = True  # type: ignore[attr-defined]
-    return view
-
-
-_New = Callable[[], PerformanceMonitor]
-
-
-def _decorate(decorated: Decorated, new: _New) -> Decorated:
-    wrapper: Any
-    if isinstance(decorated, classmethod | staticmethod):
-        wrapper = type(decorated)(_decorate(decorated.__func__, new))
-    elif isinstance(decorated, type):
-        wrapper = _view_class(decorated, new)
-    elif isasyncgenfunction(decorated):
-        wrapper = _async_generator(decorated, new)
-    elif isgeneratorfunction(decorated):
-        wrapper = _generator(decorated, new)
-    elif iscoroutinefunction(decorated):
-        wrapper = _coroutine(decorated, new)
-    else:
-        wrapper = _function(decorated, new)
-    return cast(Decorated, wrapper)
-
-
-def _function(function: Callable[P, T], new: _New) -> Callable[P, T]:
-    @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with new():
-            return function(*args, **kwargs)
-
-    return wrapper
-
-
-def _coroutine(function: Callable[P, Awaitable[T]], new: _New) -> Callable[P, Awaitable[T]]:
-    @wraps(function)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with new():
-            return await function(*args, **kwargs)
-
-    return wrapper
-
-
-def _view_class(view: Any, new: _New) -> Any:
-    if not hasattr(view, "dispatch"):
-        raise TypeError(
-            f"@monitored is for functions and class-based views; {view.__qualname__} has no dispatch(). Decorate its methods."
-        )
-    dispatch = view.dispatch
-    sync_dispatch, async_dispatch = _function(dispatch, new), _coroutine(dispatch, new)
-
-    @wraps(dispatch)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        chosen = async_dispatch if getattr(self, "view_is_async", False) else sync_dispatch
-        return chosen(self, *args, **kwargs)
-
-    view.dispatch = wrapper
-    return view
-
-
-def _generator(function: Callable[P, Generator[Any, Any, Any]], new: _New) -> Callable[P, Generator[Any, Any, Any]]:
-    @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-        generator = function(*args, **kwargs)
-        monitor = new()
-        run = monitor._start()
-        step: Callable[[Any], Any] = generator.send
-        value: Any = None
-        try:
-            while True:
-                with run:
-                    item = step(value)
-                try:
-                    value = yield item
-                    step = generator.send
-                except BaseException as thrown:
-                    # Handed on outside this block, so that it becomes nobody's __context__.
-                    step, value = generator.throw, thrown
-        except StopIteration as end:
-            monitor._finish(run)
-            return end.value
-        except BaseException as error:
-            monitor._finish(run, error)
-            raise
-        finally:
-            # An exception that was thrown in would hold itself, through this frame, until the garbage collector comes.
-            del value
-
-    return wrapper
-
-
-def _async_generator(
-    function: Callable[P, AsyncGenerator[Any, Any]], new: _New
-) -> Callable[P, AsyncGenerator[Any, Any]]:
-    @wraps(function)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        generator = function(*args, **kwargs)
-        monitor = new()
-        run = monitor._start()
-        step: Callable[[Any], Awaitable[Any]] = generator.asend
-        value: Any = None
-        try:
-            while True:
-                with run:
-                    item = await step(value)
-                try:
-                    value = yield item
-                    step = generator.asend
-                except BaseException as thrown:
-                    step, value = generator.athrow, thrown
-        except StopAsyncIteration:
-            monitor._finish(run)
-        except BaseException as error:
-            monitor._finish(run, error)
-            raise
-        finally:
-            del value
-
-    return wrapper
