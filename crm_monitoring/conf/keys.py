@@ -112,7 +112,9 @@ def parse_options(declared: Mapping[str, Key], given: Mapping[Any, Any], owner: 
     for name in given:
         if name not in declared:
             shown = parsing.without_userinfo(str(name))
-            raise Unusable(UNKNOWN_KEY, f"has an option {shown!r}, which {owner} has not", did_you_mean(name, declared))
+            raise Unusable(
+                UNKNOWN_KEY, f"has an option {shown!r}, which {owner} does not have", did_you_mean(name, declared)
+            )
     return {name: _option(name, spec, given.get(name)) for name, spec in declared.items()}
 
 

@@ -16,10 +16,12 @@ class DashboardConfig(conf.Keys):
         False, parsing.flag, "Dashboard: whether its inbox keeps events with a DSN too. Without one it always does."
     )
     DASHBOARD_DATABASE: str = key(
-        "default", parsing.text, "Dashboard: the alias in DATABASES of the database that it keeps."
+        "default", parsing.text, "Dashboard: the alias in DATABASES of the database that it is kept in."
     )
     APDEX_MS: float = key(
-        500.0, parsing.number(), "Dashboard: up to here a request satisfies, up to four times that it is tolerable."
+        500.0,
+        parsing.number(),
+        "Dashboard: a request that takes no longer satisfies, up to four times as long it is tolerable.",
     )
     SLOW_REQUEST_MS: float = key(
         1000.0, parsing.number(), "Dashboard: requests over this are slow, and the inbox keeps their spans."
@@ -34,7 +36,7 @@ class DashboardConfig(conf.Keys):
     ALERT_CHANNELS: Mapping[str, Any] = key(
         {},
         parsing.mapping,
-        "Dashboard: where alerts go, by name: e-mail, Slack, webhooks. Empty: nowhere, and none are looked for.",
+        "Dashboard: where alerts go, by name: e-mail, Slack, webhooks. Empty: nowhere, and no rule is evaluated.",
         secret=True,
     )
     SITE_URL: str = key("", parsing.site, "Where people find the site, for the links in alerts.")

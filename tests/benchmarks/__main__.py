@@ -25,7 +25,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--write", action="store_true", help="write the kept results into docs/cost.md, measure nothing"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the results")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="print what is dearer than in kept results")
+    parser.add_argument(
+        "--compare", type=Path, metavar="FILE", help="print what has become more expensive than in kept results"
+    )
     parser.add_argument("--only", type=_names(STACKS), default=tuple(STACKS), metavar="STACK,...", help=_one_of(STACKS))
     parser.add_argument("--case", type=_names(CASES), default=tuple(CASES), metavar="CASE,...", help=_one_of(CASES))
     parser.add_argument(
@@ -103,7 +105,9 @@ def _measured(plan: Plan, options: argparse.Namespace) -> Iterator[str]:
     yield report.render(found)
     if options.compare:
         dearer = list(report.compare(results.read(options.compare).figures, found.figures))
-        yield "\n".join([f"Dearer than {options.compare}:", *dearer] if dearer else ["Nothing got dearer."])
+        yield "\n".join(
+            [f"More expensive than {options.compare}:", *dearer] if dearer else ["Nothing became more expensive."]
+        )
 
 
 def main() -> None:

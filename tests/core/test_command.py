@@ -215,7 +215,7 @@ def test_a_server_that_takes_its_time_is_waited_for(serve: Any) -> None:
         (403, "the server answered 403. Is the key in the DSN right, and the project active?"),
         (404, "the server answered 404. Are the host and the project number in the DSN right?"),
         (418, "the server answered 418. Is it a Sentry server?"),
-        (500, "the server answered 500. The trouble is the server's own: try again later."),
+        (500, "the server answered 500. The problem is on the server's side: try again later."),
     ],
 )
 def test_a_server_that_refuses_is_quoted(serve: Any, status: int, failure: str) -> None:
@@ -229,7 +229,7 @@ def test_a_server_that_takes_no_more_is_told_of(serve: Any) -> None:
 
     told, failure = failing("test")
 
-    assert failure.startswith("They did not arrive: the server answered 429. It takes no more for now")
+    assert failure.startswith("They did not arrive: the server answered 429. It accepts no more for now")
     assert len(IDS.findall(told)) == 2
 
 
@@ -272,13 +272,13 @@ def test_an_earlier_loss_does_not_count(serve: Any) -> None:
 def test_without_a_destination_nothing_is_sent(monitoring: Any) -> None:
     monitoring()
 
-    assert failing("test")[1].startswith("Nothing was sent, for there is nowhere to send it to. Set SENTRY_DSN")
+    assert failing("test")[1].startswith("Nothing was sent, because there is nowhere to send it. Set SENTRY_DSN")
 
 
 def test_what_the_project_drops_is_told_of(monitoring: Any, transport: MemoryTransport) -> None:
     monitoring(SENTRY_OPTIONS={"transport": transport, "before_send": lambda event, hint: None})
 
-    assert failing("test")[1].startswith("Nothing was sent, for SENTRY_OPTIONS dropped it")
+    assert failing("test")[1].startswith("Nothing was sent, because SENTRY_OPTIONS dropped it")
 
 
 def test_a_transport_of_the_project_is_taken_at_its_word(sentry: MemoryTransport) -> None:

@@ -519,7 +519,7 @@ def test_options_are_parsed_as_keys_are() -> None:
 @pytest.mark.parametrize(
     ("given", "complaint", "hint"),
     [
-        ({"PAGER_TIME": 2}, "has an option 'PAGER_TIME', which a pager has not", "Did you mean 'PAGER_TIMES'?"),
+        ({"PAGER_TIME": 2}, "has an option 'PAGER_TIME', which a pager does not have", "Did you mean 'PAGER_TIMES'?"),
         (
             {"PAGER_TIMES": 10},
             "has a PAGER_TIMES that is 10; it must be between 1 and 9",

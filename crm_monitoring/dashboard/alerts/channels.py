@@ -128,7 +128,7 @@ class Email(Channel):
         if not isinstance(to, list | tuple) or not to:
             raise _Unusable("has no addresses", hint)
         if not all(map(_is_address, to)):
-            raise _Unusable("has an address that is none", hint)
+            raise _Unusable("has an address that is not valid", hint)
         return cls(name, tuple(to))
 
     def send(self, message: Message, delivery: str) -> None:
@@ -154,8 +154,8 @@ class Email(Channel):
     def _leaving(self) -> str:
         with translation.override(settings.LANGUAGE_CODE):
             return _(
-                "You get this because your address is in the channel “%(channel)s” of CRM_MONITORING['ALERT_CHANNELS'], or in "
-                "ADMINS. To get no more, answer this message and ask to be taken out."
+                "You are receiving this because your address is in the channel “%(channel)s” of CRM_MONITORING['ALERT_CHANNELS'], or in "
+                "ADMINS. To stop, reply to this message and ask to be removed."
             ) % {"channel": self.name}
 
 
@@ -326,7 +326,7 @@ def _url(given: Mapping[str, Any], example: str) -> str:
     except ValueError:
         raise _Unusable("has a url that does not parse", hint) from None
     if parts.scheme not in ("http", "https") or not host or not url.isascii() or len(url.split()) != 1:
-        raise _Unusable("has a url that is no http or https URL", hint)
+        raise _Unusable("has a url that is not an http or https URL", hint)
     return url.strip()
 
 
@@ -361,14 +361,16 @@ def _channel(name: str, given: Any) -> Channel:
     if not isinstance(given, Mapping):
         raise _Unusable(f"is of type {type(given).__name__}", 'Write a dict: {"type": "email"}.')
     if not name or len(name) > RULE_LENGTH or not name.isprintable():
-        raise _Unusable("has no usable name", f"Write a name of 1 to {RULE_LENGTH} signs.")
+        raise _Unusable("has no usable name", f"Write a name of 1 to {RULE_LENGTH} characters.")
     declared = TYPES.get(given["type"]) if isinstance(given.get("type"), str) else None
     if declared is None:
-        raise _Unusable("has no type that there is", _meant(given.get("type", ""), tuple(TYPES)))
+        raise _Unusable(
+            "has an unknown type" if "type" in given else "has no type", _meant(given.get("type", ""), tuple(TYPES))
+        )
     for option in given:
         if option not in ("type", *declared.options):
             hint = _meant(option, declared.options)
-            raise _Unusable(f"has an option {str(option)[:50]!r}, which {declared.type} has not", hint)
+            raise _Unusable(f"has an option {str(option)[:50]!r}, which {declared.type} does not have", hint)
     return declared.parse(name, given)
 
 

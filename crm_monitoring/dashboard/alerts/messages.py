@@ -133,7 +133,7 @@ def sample(now: datetime) -> Message:
             status=_("Alert"),
             since=_utc(now),
             moment=_utc(now),
-            figures=((_("Result"), _("You can read this, so alerts arrive.")),),
+            figures=((_("Result"), _("If you can read this, alerts arrive.")),),
             dashboard_url=_address("overview"),
             thread="0" * 24,
         )
@@ -158,7 +158,7 @@ def _status(change: Change) -> str:
     if change.step is Step.START:
         came_back = change.finding is not None and change.finding.since is not None and change.is_known
         return _("Back again") if came_back else _("Alert")
-    return _("Still so") if change.step is Step.REMINDER else _("Over")
+    return _("Still firing") if change.step is Step.REMINDER else _("Over")
 
 
 def describe(rule: Rule) -> str:
@@ -185,7 +185,7 @@ _SENTENCES: Mapping[tuple[Kind, str], Callable[[], str]] = {
     (Kind.SLOW_OPERATION, "average"): lambda: _("Operations take more than %(threshold)s ms on average"),
     (Kind.SLOW_OPERATION, "any"): lambda: _("An operation took more than %(threshold)s ms"),
     (Kind.BUSY_ISSUE, "events"): lambda: _("More than %(threshold)s events of an issue in %(minutes)s minutes"),
-    (Kind.BUSY_ISSUE, "users"): lambda: _("More than %(threshold)s users met an issue in %(minutes)s minutes"),
+    (Kind.BUSY_ISSUE, "users"): lambda: _("More than %(threshold)s users affected by an issue in %(minutes)s minutes"),
 }
 
 _UNITS: Mapping[Kind, Callable[[], str]] = {
@@ -203,7 +203,7 @@ _UNITS: Mapping[Kind, Callable[[], str]] = {
 def measured(finding: Finding) -> str:
     """Return what was measured, with its unit and in the current language."""
     if finding.value is None:
-        return _("too few to tell")
+        return _("not enough data")
     return _UNITS[finding.rule.kind]() % {
         "value": f"{round(finding.value, 2):g}" if finding.value < 1e6 else int(finding.value)
     }

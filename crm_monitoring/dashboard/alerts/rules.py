@@ -151,13 +151,13 @@ def _rule(name: str, given: Any, channels: Sequence[str]) -> Rule:
     if not isinstance(given, Mapping):
         raise _Wrong(f"is of type {type(given).__name__}", 'Write a dict of options, {"threshold": 10}, or False.')
     if not name or len(name) > RULE_LENGTH or not name.isprintable():
-        raise _Wrong("has no usable name", f"Write a name of 1 to {RULE_LENGTH} signs.")
+        raise _Wrong("has no usable name", f"Write a name of 1 to {RULE_LENGTH} characters.")
     kind = _kind(name, given)
     spec = _SPECS[kind]
     known = (*_COMMON, *spec.options)
     for option in given:
         if option not in known:
-            raise _Wrong(f"has an option {str(option)[:50]!r}, which {kind.value} has not", _meant(option, known))
+            raise _Wrong(f"has an option {str(option)[:50]!r}, which {kind.value} does not have", _meant(option, known))
     options = {**spec.defaults, **{option: value for option, value in given.items() if value is not None}}
     options.pop("kind", None)
     parsers = _parsers(kind, spec, channels)
@@ -169,7 +169,9 @@ def _kind(name: str, given: Mapping[str, Any]) -> Kind:
     wanted = given.get("kind", name)
     if wanted not in kinds:
         said = (
-            f"is of the kind {str(wanted)[:50]!r}, which there is not" if "kind" in given else "does not say its kind"
+            f"is of the kind {str(wanted)[:50]!r}, which does not exist"
+            if "kind" in given
+            else "does not name its kind"
         )
         raise _Wrong(said, _meant(wanted, kinds))
     return Kind(wanted)
@@ -230,7 +232,7 @@ def _choice(value: Any, choices: Sequence[str]) -> str:
 
 def _texts(value: Any, option: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise _Wrong(f"has {option} that are no list of text", 'For example ["one", "two"].')
+        raise _Wrong(f"has {option} that are not a list of text", 'For example ["one", "two"].')
     return tuple(value)
 
 

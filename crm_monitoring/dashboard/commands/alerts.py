@@ -24,7 +24,7 @@ from crm_monitoring.dashboard.store import database
 from crm_monitoring.management.commands.monitoring import Subcommand
 from crm_monitoring.scrubbing.configured import scrub_text
 
-NOTHING = "nothing to tell of"
+NOTHING = "nothing to report"
 
 
 class Alerts(Subcommand):
@@ -50,7 +50,7 @@ class Alerts(Subcommand):
             self._test(options["test"])
             return
         if not config.get().ALERT_CHANNELS:
-            raise CommandError("Nobody would be told. Set CRM_MONITORING['ALERT_CHANNELS'], then try again.")
+            raise CommandError("Nobody would be notified. Set CRM_MONITORING['ALERT_CHANNELS'], then try again.")
         if options["watch"]:
             self._watch()
             return
@@ -63,12 +63,12 @@ class Alerts(Subcommand):
     def _test(self, name: str) -> None:
         known = {channel.name: channel for channel in channels.active()}
         if name not in known:
-            raise CommandError(f"There is no usable channel {name!r}. There are: {', '.join(known) or 'none'}.")
+            raise CommandError(f"There is no usable channel {name!r}. Usable channels: {', '.join(known) or 'none'}.")
         try:
             delivery.try_now(known[name], messages.sample(datetime.now(UTC)))
         except NotSent as error:
-            raise CommandError(f"The channel {name!r} did not take it: {error.reason}.") from None
-        self.stdout.write(self.style.SUCCESS(f"The channel {name!r} took it."))
+            raise CommandError(f"The channel {name!r} did not accept it: {error.reason}.") from None
+        self.stdout.write(self.style.SUCCESS(f"The channel {name!r} accepted it."))
 
     def _watch(self) -> None:
         try:
@@ -84,11 +84,11 @@ class Alerts(Subcommand):
     def _run_round(self) -> None:
         done = scheduler.run_round()
         if done.changes is None:
-            self.stdout.write("Another process has just looked at the rules.")
+            self.stdout.write("Another process has just evaluated the rules.")
         else:
             steps = Counter(change.step.value for change in done.changes)
             self.stdout.write(
-                f"Alerts: {steps['start']} began, {steps['reminder']} still fire, {steps['end']} are over."
+                f"Alerts: {steps['start']} started, {steps['reminder']} still firing, {steps['end']} ended."
             )
         for outcome in done.outcomes:
             failed = self.style.ERROR(f", then it failed: {outcome.error}") if outcome.error else ""
@@ -106,10 +106,10 @@ def _described(rule: Rule, found: Iterable[Finding], changes: Iterable[Change]) 
     for finding in found:
         said = "fires" if finding.is_breach else "does not fire"
         change = steps.pop(_key(finding), None)
-        message = f"; a message would go out: {change.step.value}" if change else ""
+        message = f"; would send: {change.step.value}" if change else ""
         yield f"{_subject(finding)}: {said}, {messages.measured(finding)}{message}"
     for change in steps.values():
-        yield f"{_subject(change.about)}: is over; a message would go out: {change.step.value}"
+        yield f"{_subject(change.about)}: has ended; would send: {change.step.value}"
 
 
 def _key(about: Finding | Alert) -> tuple[str, str]:
@@ -122,6 +122,6 @@ def _subject(about: Finding | Alert) -> str:
 
 def _complaint(error: Exception) -> str:
     return (
-        f"The rules could not be looked at. The database {database()!r} says: {scrub_text(str(error)).strip()}\n"
-        "Can it be reached and written, and has `manage.py migrate` run?"
+        f"The rules could not be evaluated. The database {database()!r} says: {scrub_text(str(error)).strip()}\n"
+        "Can it be reached and written to, and has `manage.py migrate` been run?"
     )

@@ -28,7 +28,7 @@ _ADVICE = {
     401: "It does not know the token: is SENTRY_AUTH_TOKEN right, and not revoked?",
     403: "The token may not do this: it needs the scope project:releases or org:ci, and access to SENTRY_PROJECT.",
     404: "Are SENTRY_ORG, SENTRY_PROJECT and SENTRY_URL right?",
-    429: "It takes no more for now: try again in some minutes.",
+    429: "It accepts no more for now: try again in a few minutes.",
 }
 
 
@@ -94,9 +94,9 @@ def _advice(error: HTTPError, config: Config) -> str:
         return f"It says: {_shown(error.read(_MAX_MESSAGE).decode(errors='replace'), config)}"
     if 300 <= error.code < 400:
         target = urlsplit(error.headers.get("Location", ""))
-        return f"It leads to {_shown(f'{target.scheme}://{target.netloc}/', config)}: write that as SENTRY_URL, if it is right."
+        return f"It redirects to {_shown(f'{target.scheme}://{target.netloc}/', config)}: use that as SENTRY_URL, if it is right."
     if error.code >= 500:
-        return "The trouble is the server's own: try again later."
+        return "The problem is on the server's side: try again later."
     return _ADVICE.get(error.code, "Is SENTRY_URL a Sentry server?")
 
 
@@ -106,7 +106,7 @@ def _complaint_of_connection(error: Exception, config: Config) -> str:
         return f"no answer within {TIMEOUT_SECONDS:g} s. Try again later, or ask whoever runs the server."
     return (
         f"no connection ({_shown(f'{type(reason).__name__}: {reason}', config)}). "
-        "Is SENTRY_URL right, and does a firewall or a proxy stand between?"
+        "Is SENTRY_URL right, and is there a firewall or a proxy in between?"
     )
 
 

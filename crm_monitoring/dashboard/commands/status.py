@@ -118,7 +118,7 @@ def _read(window: str, environment: str) -> Figures:
         option = "" if alias == DEFAULT_DB_ALIAS else f" --database={alias}"
         raise CommandError(
             f"The database {alias!r} cannot be read: {type(error).__name__}. Does it answer, and has "
-            f"`manage.py migrate{option}` run?"
+            f"`manage.py migrate{option}` been run?"
         ) from error
 
 
@@ -130,7 +130,7 @@ def _title(figures: Figures) -> str:
 
 def _advice() -> Iterable[str]:
     return (
-        "  " + _("Nothing was measured yet."),
+        "  " + _("Nothing has been measured yet."),
         "  " + _("Is crm_monitoring.middleware.MonitoringMiddleware in MIDDLEWARE, and has the site"),
         "  " + _("answered a request since? Its figures are written within ten seconds."),
     )
@@ -140,7 +140,7 @@ def _source(figures: Figures) -> Iterator[str]:
     source = figures.source
     if source.since is not None and source.newest is not None:
         yield _("From all processes on this database since %(since)s.") % {"since": _moment(source.since)}
-        yield _("The newest row is of %(newest)s.") % {"newest": _moment(source.newest)}
+        yield _("The newest row is from %(newest)s.") % {"newest": _moment(source.newest)}
     dropped = ", ".join(f"{_printable(kind)} {count(number)}" for kind, number in sorted(source.dropped.items()))
     said = _("Dropped: %(dropped)s") % {"dropped": dropped} if dropped else _("Nothing was dropped in this window.")
     yield from wrap(said, WIDTH)

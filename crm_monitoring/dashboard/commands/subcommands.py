@@ -37,7 +37,7 @@ class Deploy(Subcommand):
     name = "deploy"
     help = (
         "Note that a release went live: a marker in the charts and, with SENTRY_AUTH_TOKEN, SENTRY_ORG and "
-        "SENTRY_PROJECT, release and deploy at Sentry. Run again within ten minutes, it moves its marker."
+        "SENTRY_PROJECT, release and deploy at Sentry. Running it again within ten minutes moves the marker."
     )
 
     @staticmethod
@@ -58,7 +58,7 @@ class Deploy(Subcommand):
         try:
             is_new = deploys.mark(deploy)
         except (Error, ConnectionDoesNotExist) as error:
-            return f"The marker is not stored. {_advice(error)}"
+            return f"The marker was not stored. {_advice(error)}"
         moved = "" if is_new else ", moved to now"
         self.stdout.write(self.style.SUCCESS(f"The marker is stored: {deploy}{moved}."))
         return None
@@ -95,16 +95,16 @@ def _deploy(release: str | None, environment: str | None, url: str) -> models.De
 def _running_release() -> str:
     release = conf.get().SENTRY_RELEASE or detect_release()
     if not release:
-        raise CommandError("Which release? Say it by --release, or set SENTRY_RELEASE.")
+        raise CommandError("Which release? Name it with --release, or set SENTRY_RELEASE.")
     return release
 
 
 def _complaints(deploy: models.Deploy) -> Iterator[str]:
     for name in ("release", "environment", "url"):
         if not getattr(deploy, name).isprintable():
-            yield f"--{name} holds signs that cannot be printed."
+            yield f"--{name} contains characters that cannot be printed."
     if scrub_text(deploy.url) != deploy.url:
-        yield "--url holds a secret, which all who see the dashboard would see: leave it out."
+        yield "--url contains a secret, which everybody who sees the dashboard would see: leave it out."
     try:
         deploy.clean_fields()
     except ValidationError as error:
@@ -116,19 +116,17 @@ class Prune(Subcommand):
     """Makes room in the database."""
 
     name = "prune"
-    help = (
-        "Compact what is told minute by minute, and delete what is older than RETENTION_DAYS. Running it is optional."
-    )
+    help = "Compact the figures, and delete what is older than RETENTION_DAYS. The dashboard does both by itself, so this is optional."
 
     def run(self, **options: Any) -> None:
         """Do all there is to do, and say what was done."""
         try:
             done = compaction.prune()
         except (Error, ConnectionDoesNotExist) as error:
-            raise CommandError(f"Not all is pruned. {_advice(error)}") from None
-        self.stdout.write(f"Compacted: {done.compacted} rows fewer tell the same.")
+            raise CommandError(f"Not everything was pruned. {_advice(error)}") from None
+        self.stdout.write(f"Compacted {done.compacted} rows.")
         self.stdout.write(
-            f"Deleted, as older than {config.get().RETENTION_DAYS} days: {done.rows} metric rows, {done.visits} visits, "
+            f"Deleted what was older than {config.get().RETENTION_DAYS} days: {done.rows} metric rows, {done.visits} visits, "
             f"{done.events} events, {done.transactions} slow transactions, {done.issues} issues."
         )
 
@@ -137,6 +135,6 @@ def _advice(error: Exception) -> str:
     alias = database()
     option = "" if alias == DEFAULT_DB_ALIAS else f" --database={alias}"
     return (
-        f"The database {alias!r} says: {scrub_text(str(error)).strip()}\nCan it be reached and written, and has "
-        f"`manage.py migrate{option}` run?"
+        f"The database {alias!r} says: {scrub_text(str(error)).strip()}\nCan it be reached and written to, and has "
+        f"`manage.py migrate{option}` been run?"
     )

@@ -66,7 +66,7 @@ def headline(figures: Figures, choice: Choice) -> list[Card]:
             _("Average response"),
             figures.average_ms,
             formatting.milliseconds,
-            _("From the arrival of a request to the end of its response, the mean of all requests."),
+            _("The mean over all requests, from the arrival of a request to the end of its response."),
             worse="up",
         ),
         _endpoint(
@@ -90,7 +90,7 @@ def headline(figures: Figures, choice: Choice) -> list[Card]:
             _("Active users"),
             figures.active_users,
             formatting.count,
-            _("Distinct users seen in the last 15 minutes. Requests that do not look at their user are not counted."),
+            _("Distinct users seen in the last 15 minutes. Requests that do not read their user are not counted."),
             detail=_("%(count)s in %(window)s")
             % {"count": formatting.count(figures.users.now), "window": window_name(figures.window.key)},
         ),
@@ -115,8 +115,8 @@ def quality(figures: Figures) -> list[Card]:
             figures.apdex,
             formatting.score,
             _(
-                "How content users were, from 0 to 1. A request answered within %(satisfied)s counts whole, within "
-                "%(tolerated)s half; slower or failed ones count nothing."
+                "How satisfied users were, from 0 to 1. A request answered within %(satisfied)s counts as one, within "
+                "%(tolerated)s as a half; slower or failed ones count as zero."
             )
             % {
                 "satisfied": formatting.milliseconds(limits.APDEX_MS),

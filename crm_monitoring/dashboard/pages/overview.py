@@ -73,10 +73,10 @@ def _tab(choice: Choice, key: str) -> dict[str, Any]:
 
 def _compared(key: str) -> str:
     return {
-        "1h": _("Changes are against the hour before."),
-        "24h": _("Changes are against the 24 hours before."),
-        "7d": _("Changes are against the 7 days before."),
-        "30d": _("Changes are against the 30 days before."),
+        "1h": _("Changes are relative to the hour before."),
+        "24h": _("Changes are relative to the 24 hours before."),
+        "7d": _("Changes are relative to the 7 days before."),
+        "30d": _("Changes are relative to the 30 days before."),
     }[key]
 
 

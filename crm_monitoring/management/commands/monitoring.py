@@ -27,10 +27,10 @@ _ADVICE = {
     "status_401": "Is the key in the DSN right?",
     "status_403": "Is the key in the DSN right, and the project active?",
     "status_404": "Are the host and the project number in the DSN right?",
-    "status_413": "It takes no event of this size.",
-    "status_429": "It takes no more for now: has the project quota left?",
-    "self_rate_limits": "The server asked to wait: has the project quota left?",
-    "network": "Is the address right, and does a firewall or a proxy stand between?",
+    "status_413": "It does not accept events of this size.",
+    "status_429": "It accepts no more for now: is the project's quota used up?",
+    "self_rate_limits": "The server asked to wait: is the project's quota used up?",
+    "network": "Is the address right, and is there a firewall or a proxy in between?",
     "full_queue": "The queue is full.",
 }
 
@@ -114,7 +114,7 @@ class Check(Subcommand):
     """Tells what is on, where events go and what is wrong."""
 
     name = "check"
-    help = "Print what is on, where events go, the effective setting, and every problem. Fails where there is an error."
+    help = "Print what is on, where events go, the effective setting, and every problem. Fails if there is an error."
 
     @staticmethod
     def add_arguments(parser: CommandParser) -> None:
@@ -190,7 +190,7 @@ class Test(Subcommand):
     """Sends a message and an exception, and sees them arrive."""
 
     name = "test"
-    help = "Send a message and an exception, wait for their delivery, and print their ids. Fails where they did not arrive."
+    help = "Send a message and an exception, wait for their delivery, and print their ids. Fails if they do not arrive."
 
     @staticmethod
     def add_arguments(parser: CommandParser) -> None:
@@ -203,12 +203,12 @@ class Test(Subcommand):
         """Send both, and say what became of them."""
         status = sentry.status()
         if not (status.enabled or status.local):
-            raise CommandError("Nothing was sent, for there is nowhere to send it to. Set SENTRY_DSN, then try again.")
+            raise CommandError("Nothing was sent, because there is nowhere to send it. Set SENTRY_DSN, then try again.")
         before, known = _failed_deliveries(), problems()
         message_id, exception_id = _send()
         if message_id is None or exception_id is None:
             raise CommandError(
-                "Nothing was sent, for SENTRY_OPTIONS dropped it: look at before_send, sample_rate and ignore_errors."
+                "Nothing was sent, because SENTRY_OPTIONS dropped it: look at before_send, sample_rate and ignore_errors."
             )
         self.stdout.write(f"Message:   {message_id}\nException: {exception_id}")
         if status.local:
@@ -259,5 +259,7 @@ def _failed_deliveries() -> Counter[str]:
 def _told(reason: str) -> str:
     kind, _, code = reason.partition("status_")
     said = f"the server answered {code}." if code else {"network": "no connection."}.get(kind, "it was not sent.")
-    default = "The trouble is the server's own: try again later." if code.startswith("5") else "Is it a Sentry server?"
+    default = (
+        "The problem is on the server's side: try again later." if code.startswith("5") else "Is it a Sentry server?"
+    )
     return f"{said} {_ADVICE.get(reason, default)}"

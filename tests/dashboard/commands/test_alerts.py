@@ -43,7 +43,7 @@ def test_it_looks_once_and_sends(configure: Any) -> None:
 
     told = manage()
 
-    assert told == "Alerts: 1 began, 0 still fire, 0 are over.\nSent to team: 1.\n"
+    assert told == "Alerts: 1 started, 0 still firing, 0 ended.\nSent to team: 1.\n"
     assert [sent.subject for sent in mail.outbox] == ["New issue: ValueError: no such category"]
 
 
@@ -58,7 +58,7 @@ def test_where_another_process_has_just_looked_it_says_so(configure: Any, monkey
     monkeypatch.setattr(scheduler, "EVERY_SECONDS", 0.0)
     Lease.objects.using("dashboard").create(name="alerts", until=time.time() + 60)
 
-    assert manage() == "Another process has just looked at the rules.\n"
+    assert manage() == "Another process has just evaluated the rules.\n"
 
 
 def test_a_dry_run_says_what_would_fire_and_why_and_does_nothing(configure: Any) -> None:
@@ -72,14 +72,14 @@ def test_a_dry_run_says_what_would_fire_and_why_and_does_nothing(configure: Any)
 
     assert told.splitlines() == [
         "new_issue: New issue",
-        "  ValueError: no such category: fires, events: 1; a message would go out: start",
+        "  ValueError: no such category: fires, events: 1; would send: start",
         "error_rate: More than 10 errors a minute",
         "  staging: does not fire, 3 errors a minute",
-        "  test: is over; a message would go out: end",
+        "  test: has ended; would send: end",
         "slow: P95 of requests is over 1000 ms",
-        f"  production: fires, {measured_ms(told)} ms; a message would go out: start",
+        f"  production: fires, {measured_ms(told)} ms; would send: start",
         "quiet: An operation took more than 1000 ms",
-        "  nothing to tell of",
+        "  nothing to report",
     ]
     assert (mail.outbox, alerts.history()) == ([], [])
 
@@ -87,7 +87,7 @@ def test_a_dry_run_says_what_would_fire_and_why_and_does_nothing(configure: Any)
 def test_a_dry_run_says_where_too_little_was_measured(configure: Any) -> None:
     measure(count=9, ms=3000)
 
-    assert "  production: does not fire, too few to tell\n" in manage("--dry-run")
+    assert "  production: does not fire, not enough data\n" in manage("--dry-run")
 
 
 def measured_ms(told: str) -> str:
@@ -95,14 +95,14 @@ def measured_ms(told: str) -> str:
 
 
 def test_a_sample_can_be_sent(configure: Any) -> None:
-    assert manage("--test", "team") == "The channel 'team' took it.\n"
+    assert manage("--test", "team") == "The channel 'team' accepted it.\n"
     assert mail.outbox[0].subject == "[production] Test of this channel"
 
 
 def test_a_sample_that_is_not_taken_is_an_error(configure: Any, settings: Any) -> None:
     use_mail_server(settings, 1)
 
-    with pytest.raises(CommandError, match="The channel 'team' did not take it: ConnectionRefusedError."):
+    with pytest.raises(CommandError, match="The channel 'team' did not accept it: ConnectionRefusedError."):
         manage("--test", "team")
 
 
@@ -111,12 +111,12 @@ def test_a_mail_server_that_hangs_is_left(configure: Any, settings: Any, monkeyp
     with socket.create_server(("127.0.0.1", 0)) as silent:
         use_mail_server(settings, silent.getsockname()[1])
 
-        with pytest.raises(CommandError, match="did not take it: TimeoutError"):
+        with pytest.raises(CommandError, match="did not accept it: TimeoutError"):
             manage("--test", "team")
 
 
 def test_a_channel_that_there_is_not_is_an_error(configure: Any, monitoring: Any) -> None:
-    with pytest.raises(CommandError, match="no usable channel 'taem'. There are: team."):
+    with pytest.raises(CommandError, match="no usable channel 'taem'. Usable channels: team."):
         manage("--test", "taem")
 
 
@@ -151,7 +151,7 @@ def test_it_watches_until_it_is_interrupted_whatever_the_database_does(
 
     told = manage("--watch")
 
-    assert "The rules could not be looked at. The database 'dashboard' says: gone" in told
-    assert "Alerts: 0 began, 0 still fire, 0 are over." in told
+    assert "The rules could not be evaluated. The database 'dashboard' says: gone" in told
+    assert "Alerts: 0 started, 0 still firing, 0 ended." in told
     assert told.endswith("Stopped.\n")
     assert slept == [15.0, 15.0]

@@ -104,7 +104,7 @@ def test_without_a_release_it_asks_for_one(monitoring: Any, settings: Any, tmp_p
     monitoring()
     settings.BASE_DIR = tmp_path
 
-    assert failing() == "Which release? Say it by --release, or set SENTRY_RELEASE."
+    assert failing() == "Which release? Name it with --release, or set SENTRY_RELEASE."
     assert markers() == []
 
 
@@ -113,8 +113,8 @@ def test_without_a_release_it_asks_for_one(monitoring: Any, settings: Any, tmp_p
     [
         ("--release=", "--release: This field cannot be blank."),
         (f"--release={'1' * 201}", "--release: Ensure this value has at most 200 characters (it has 201)."),
-        ("--release=1.4\n", "--release holds signs that cannot be printed."),
-        ("--release=1.4\udcff", "--release holds signs that cannot be printed."),
+        ("--release=1.4\n", "--release contains characters that cannot be printed."),
+        ("--release=1.4\udcff", "--release contains characters that cannot be printed."),
         ("--environment=", "--environment: This field cannot be blank."),
         (f"--environment={'e' * 65}", "--environment: Ensure this value has at most 64 characters (it has 65)."),
         ("--url=javascript:alert(1)", "--url: Enter a valid URL."),
@@ -133,7 +133,7 @@ def test_a_url_with_a_secret_is_refused(monitoring: Any, url: str) -> None:
 
     told = failing("--release=1", f"--url={url}")
 
-    assert told == "--url holds a secret, which all who see the dashboard would see: leave it out."
+    assert told == "--url contains a secret, which everybody who sees the dashboard would see: leave it out."
     assert markers() == []
 
 
@@ -186,8 +186,8 @@ def test_without_its_table_it_says_what_to_do(monitoring: Any) -> None:
 
     told = failing("--release=1.4.2")
 
-    assert told.startswith("The marker is not stored. The database 'default' says: no such table")
-    assert told.endswith("Can it be reached and written, and has `manage.py migrate` run?")
+    assert told.startswith("The marker was not stored. The database 'default' says: no such table")
+    assert told.endswith("Can it be reached and written to, and has `manage.py migrate` been run?")
 
 
 def test_a_database_that_nobody_knows_is_told(monitoring: Any) -> None:
@@ -196,16 +196,16 @@ def test_a_database_that_nobody_knows_is_told(monitoring: Any) -> None:
     told = failing("--release=1.4.2")
 
     assert told.startswith(
-        "The marker is not stored. The database 'nowhere' says: The connection 'nowhere' doesn't exist."
+        "The marker was not stored. The database 'nowhere' says: The connection 'nowhere' doesn't exist."
     )
-    assert told.endswith("has `manage.py migrate --database=nowhere` run?")
+    assert told.endswith("has `manage.py migrate --database=nowhere` been run?")
 
 
 @pytest.mark.usefixtures("not_migrated")
 def test_sentry_is_told_without_a_database_too(sentry_at: Any, api: Api) -> None:
     sentry_at(api.url)
 
-    assert failing("--release=1.4.2").startswith("The marker is not stored.")
+    assert failing("--release=1.4.2").startswith("The marker was not stored.")
     assert len(api.asked) == 2
 
 
@@ -307,9 +307,9 @@ def test_a_key_that_is_missing_is_named(sentry_at: Any, api: Api, name: str) -> 
         (403, "it needs the scope project:releases or org:ci, and access to SENTRY_PROJECT."),
         (404, "Are SENTRY_ORG, SENTRY_PROJECT and SENTRY_URL right?"),
         (418, "Is SENTRY_URL a Sentry server?"),
-        (429, "It takes no more for now: try again in some minutes."),
-        (500, "The trouble is the server's own: try again later."),
-        (503, "The trouble is the server's own: try again later."),
+        (429, "It accepts no more for now: try again in a few minutes."),
+        (500, "The problem is on the server's side: try again later."),
+        (503, "The problem is on the server's side: try again later."),
     ],
 )
 def test_a_refusal_says_what_to_do_and_leaves_the_marker(sentry_at: Any, api: Api, status: int, advice: str) -> None:
@@ -353,7 +353,7 @@ def test_a_redirect_does_not_get_the_token(sentry_at: Any, api: Api, status: int
 
         told = failing("--release=1.4.2")
 
-    assert told.endswith(f"It leads to {elsewhere.url}: write that as SENTRY_URL, if it is right.")
+    assert told.endswith(f"It redirects to {elsewhere.url}: use that as SENTRY_URL, if it is right.")
     assert elsewhere.asked == []
 
 
@@ -390,5 +390,5 @@ def test_a_closed_port_is_told_of(sentry_at: Any) -> None:
         told = failing("--release=1.4.2")
 
     assert f"The release was not created at http://127.0.0.1:{port}/: no connection (ConnectionRefusedError: " in told
-    assert told.endswith("Is SENTRY_URL right, and does a firewall or a proxy stand between?")
+    assert told.endswith("Is SENTRY_URL right, and is there a firewall or a proxy in between?")
     assert len(markers()) == 1

@@ -127,7 +127,7 @@ def test_what_was_dropped_is_told_by_kind() -> None:
 def test_without_rows_it_says_what_to_do() -> None:
     text = status()
 
-    assert "Nothing was measured yet." in text
+    assert "Nothing has been measured yet." in text
     assert "crm_monitoring.middleware.MonitoringMiddleware" in text
 
 
@@ -179,7 +179,7 @@ def test_without_tables_it_says_what_to_do() -> None:
     with connection.schema_editor() as editor:
         editor.delete_model(MetricRow)
     try:
-        with pytest.raises(CommandError, match="has `manage.py migrate` run"):
+        with pytest.raises(CommandError, match="has `manage.py migrate` been run"):
             status()
     finally:
         with connection.schema_editor() as editor:

@@ -104,11 +104,11 @@ def test_prune_says_what_it_did(monitoring: Any) -> None:
     told = manage("prune")
 
     assert told == (
-        "Compacted: 1 rows fewer tell the same.\n"
-        "Deleted, as older than 7 days: 1 metric rows, 0 visits, 0 events, 0 slow transactions, 0 issues.\n"
+        "Compacted 1 rows.\n"
+        "Deleted what was older than 7 days: 1 metric rows, 0 visits, 0 events, 0 slow transactions, 0 issues.\n"
     )
     assert MetricRow.objects.count() == 2
-    assert manage("prune").startswith("Compacted: 0 rows")
+    assert manage("prune").startswith("Compacted 0 rows.")
 
 
 def test_prune_says_what_keeps_it_from_pruning(monitoring: Any) -> None:
@@ -117,7 +117,7 @@ def test_prune_says_what_keeps_it_from_pruning(monitoring: Any) -> None:
     with pytest.raises(CommandError) as failure:
         manage("prune")
 
-    assert str(failure.value).startswith("Not all is pruned. The database 'nowhere' says: ")
+    assert str(failure.value).startswith("Not everything was pruned. The database 'nowhere' says: ")
 
 
 def test_nothing_of_them_is_imported_before_the_command_runs() -> None:

@@ -92,7 +92,7 @@ def test_without_a_channel_it_says_how_to_set_one(reader: Client, monitoring: An
     monitoring()
     page = page_of(reader)
 
-    assert "Nobody is told yet" in page.text
+    assert "Nobody is notified yet" in page.text
     assert '"ALERT_CHANNELS": {"team"' in page.text
     assert "1 minute" not in page.text
 

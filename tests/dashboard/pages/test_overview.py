@@ -242,7 +242,7 @@ def test_change_against_the_window_before_is_told_to_screen_readers_too(reader: 
     text = page(reader)
 
     assert '<span class="change bad">+100%<span class="visually-hidden"> (before: 6)</span></span>' in text
-    assert "Changes are against the 24 hours before." in text
+    assert "Changes are relative to the 24 hours before." in text
 
 
 def test_each_figure_says_what_it_means(reader: Client, traffic: None) -> None:
@@ -382,7 +382,7 @@ def test_page_says_whose_numbers_these_are(reader: Client, traffic: None) -> Non
     text = page(reader)
     oldest = datetime.fromtimestamp(MetricRow.objects.earliest("started").started, UTC)
 
-    assert "Of all processes that write to the database “default”" in text
+    assert "From all processes that write to the database “default”" in text
     assert f'Measured since: <time datetime="{oldest.isoformat()}">' in text
     assert "Nothing was dropped in this window." in text
 

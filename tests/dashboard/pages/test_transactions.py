@@ -274,7 +274,7 @@ def test_the_page_of_a_real_transaction_shows_its_spans(reader: Client, traced: 
     assert len(page.all("rect", **{"class": "bar db"})) == 12
     assert len(page.all("rect", **{"class": "bar whole"})) == 1
     assert 'SELECT ... FROM "auth_user"' in page.text
-    assert "The same again and again" in page.text
+    assert "Repeated queries" in page.text
     assert "12 times," in page.text
     assert traced["tags"]["request_id"] in page.text
     assert page.all("a", href="/monitoring/?rows=all#:~:text=GET%20queries%2F%7Bcount%7D%2F")
