@@ -61,6 +61,7 @@ def test_an_app_names_the_module_of_its_subcommands(greeting: Any) -> None:
     assert manage("greet") == "Hello.\n"
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
