@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-import sysconfig
 from collections.abc import Callable, Iterable
 from time import perf_counter, time
-from types import FrameType
 from typing import Any
 
-import django
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from crm_monitoring import conf, faults
 from crm_monitoring.logs import get_logger
+from crm_monitoring.places import place
 from crm_monitoring.sentry.spans import AnySpan, finish_query_span, start_query_span
 from crm_monitoring.work import Query, Request, current_request
 
@@ -29,12 +25,8 @@ _LITERAL = re.compile(r"[bBeEnNxX]?'(?:[^']|'')*+(?:'|$)")
 _TO_LAST_QUOTE = re.compile(r"'.*'|'.*", re.DOTALL)
 _DOUBTFUL = ("\\", "--", "/*", "$$", "#")
 _SAVEPOINT = ("SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
-_NOT_OWN = (
-    *(os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    os.path.join(os.path.dirname(django.__file__), ""),
-    os.path.join(os.path.dirname(__file__), ""),
-    "<",
-)
+# What a migration does takes its time, and is no query of the site's.
+_SCHEMA = re.compile(r"\s*(?:ALTER|COMMENT|CREATE|DROP)\b", re.IGNORECASE)
 
 logger = get_logger("crm_monitoring.queries")
 
@@ -114,27 +106,31 @@ def _begin(sql: str, connection: BaseDatabaseWrapper) -> AnySpan | None:
 def _note(query: Query, span: AnySpan | None) -> None:
     try:
         config = conf.get()
-        place = None
-        if config.SLOW_QUERY_MS and query.duration_ms > config.SLOW_QUERY_MS:
-            place = caller()
-            _tell_slow(query, place, config.SLOW_QUERY_MS)
-        if span is not None:
-            finish_query_span(span, place)
         request = current_request()
+        found = None
+        if config.SLOW_QUERY_MS and query.duration_ms > config.SLOW_QUERY_MS and not _SCHEMA.match(query.sql):
+            found = _place(request)
+            _tell_slow(query, found, config.SLOW_QUERY_MS)
+        if span is not None:
+            finish_query_span(span, found)
         if request is not None:
             _count(request, query, config.N_PLUS_ONE_THRESHOLD)
     except Exception as error:
         faults.record("Counting a query", error)
 
 
-def _tell_slow(query: Query, place: dict[str, Any], threshold_ms: float) -> None:
+def _place(request: Request | None) -> dict[str, Any]:
+    return place(request.task() if request is not None and request.task is not None else None)
+
+
+def _tell_slow(query: Query, found: dict[str, Any], threshold_ms: float) -> None:
     logger.warning(
         "slow_query_detected",
         query=query.sql,
         duration_ms=round(query.duration_ms, 3),
         threshold_ms=threshold_ms,
         database=query.alias,
-        **place,
+        **found,
     )
 
 
@@ -154,30 +150,16 @@ def _count_statement(request: Request, sql: str, threshold: int) -> None:
     request.statements[sql] = count
     if count == threshold + 1:
         # The first place that goes over the threshold is inside the loop that is to blame.
-        request.repeated[sql] = caller()
+        request.repeated[sql] = _place(request)
 
 
 def tell_n_plus_one(request: Request) -> None:
     """Log each statement that the request repeated too often, once, with its final count."""
-    for sql, place in request.repeated.items():
+    for sql, found in request.repeated.items():
         logger.warning(
             "n_plus_one_detected",
             query=sql,
             count=request.statements[sql],
             threshold=conf.get().N_PLUS_ONE_THRESHOLD,
-            **place,
+            **found,
         )
-
-
-def caller() -> dict[str, Any]:
-    """Return where in the project's own code the call comes from, by OpenTelemetry's names; empty where it comes from none."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if not frame.f_code.co_filename.startswith(_NOT_OWN):
-            return {
-                "code.filepath": frame.f_code.co_filename,
-                "code.lineno": frame.f_lineno,
-                "code.function": frame.f_code.co_qualname,
-            }
-        frame = frame.f_back
-    return {}

@@ -17,6 +17,8 @@ from crm_monitoring.requests.user import evaluated_user_id
 from crm_monitoring.scrubbing.url_secrets import UrlSecrets
 
 if TYPE_CHECKING:
+    import asyncio
+    import weakref
     from types import TracebackType
 
     from django.http import HttpRequest
@@ -123,6 +125,7 @@ class Request(Work):
         status_on_leave: The status of a stream, to conclude with if the server is done before the stream has said so.
         recent_lines: Lines that lead to an event if one is made, each with its moment in Unix seconds.
         extra: Fields that receivers of django-structlog's signals want on the request's line.
+        task: Gives the asyncio task that serves it, None under WSGI.
     """
 
     # Of most requests these stay as they are here.
@@ -138,6 +141,7 @@ class Request(Work):
     handed_over = False
     status_on_leave: int | None = None
     bytes_on_leave: int | None = None
+    task: weakref.ref[asyncio.Task[Any]] | None = None
     db_queries = 0
     db_ms = 0.0
     _url_secrets: tuple[ResolverMatch | None, UrlSecrets] | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeGuard, cast
 
@@ -62,6 +63,7 @@ class MonitoringMiddleware(RequestMiddleware):
     async def __acall__(self, request: HttpRequest) -> Any:
         """Serve the request, and watch it."""
         work = _begin(request)
+        _remember_task(work)
         if _wants_start():
             await sync_to_async(_send_start)(work)
         try:
@@ -104,6 +106,14 @@ def _take_over_logging() -> None:
 @faults.guarded
 def _begin(request: HttpRequest) -> Request:
     return lifecycle.begin(request)
+
+
+@faults.guarded
+def _remember_task(work: Request | None) -> None:
+    task = asyncio.current_task()
+    if work is not None and task is not None:
+        # The ORM's async calls run in threads that know nothing of who waits for them.
+        work.task = weakref.ref(task)
 
 
 @faults.guarded

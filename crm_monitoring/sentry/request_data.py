@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Iterator
 from itertools import islice
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from crm_monitoring.places import TemplateLine, compiled_line, template_line
 from crm_monitoring.requests.routes import endpoint_of
 from crm_monitoring.requests.user import evaluated_user_id
 from crm_monitoring.scrubbing.spans import FILTERED
@@ -52,6 +54,7 @@ _PRIVATE_HEADERS = frozenset(
 _ENVIRONMENT = ("SERVER_NAME", "SERVER_PORT")
 _METHODS_WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 _MAX_FRAMES = 50
+_CONTEXT_LINES = 5
 
 
 def add_request_data(event: Any, hint: Any, request: HttpRequest, work: Request | None) -> Any:
@@ -98,16 +101,16 @@ def _add_body(event: Any, hint: Any, request: HttpRequest) -> None:
 def _drf_request(hint: Any, request: HttpRequest) -> Any | None:
     """Return Django REST framework's wrapper of `request`: it holds the body that it parsed and that cannot be read again."""
     exc_info = (hint or {}).get("exc_info")
-    for local in islice(_locals(exc_info[2] if exc_info else None), _MAX_FRAMES):
-        wrapper = local.get("request")
+    for frame in islice(_frames(exc_info[2] if exc_info else None), _MAX_FRAMES):
+        wrapper = frame.f_locals.get("request")
         if getattr(wrapper, "_request", None) is request:
             return wrapper
     return None
 
 
-def _locals(traceback: TracebackType | None) -> Iterator[dict[str, Any]]:
+def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:
     while traceback is not None:
-        yield traceback.tb_frame.f_locals
+        yield traceback.tb_frame
         traceback = traceback.tb_next
 
 
@@ -117,14 +120,36 @@ def with_template_frames(event: Any, hint: Any) -> Any:
     values = (event.get("exception") or {}).get("values")
     if exc_info is None or not values:
         return event
-    for value, (_, error, _) in zip(reversed(values), walk_exception_chain(exc_info), strict=False):
-        if getattr(error, "template_debug", None):
-            _insert_template_frame(value, error)
+    for value, (_, error, traceback) in zip(reversed(values), walk_exception_chain(exc_info), strict=False):
+        frame = _template_frame(error, traceback)
+        if frame is not None:
+            _insert_template_frame(value, frame)
     return event
 
 
-def _insert_template_frame(value: dict[str, Any], error: Any) -> None:
-    frame = template_frame(error)
+def _template_frame(error: Any, traceback: TracebackType | None) -> dict[str, Any] | None:
+    if getattr(error, "template_debug", None):
+        return template_frame(error)
+    # Django notes the line on the exception with DEBUG only; the frames know it always.
+    found = (template_line(frame) or compiled_line(frame, error) for frame in _frames(traceback))
+    lines = [line for line in found if line is not None]
+    return _frame_of(lines[-1]) if lines else None
+
+
+def _frame_of(line: TemplateLine) -> dict[str, Any]:
+    # The lines are there where the template is a file.
+    sources = [source.rstrip("\n") for source in linecache.getlines(line.path)]
+    before, after = sources[: line.number - 1], sources[line.number :]
+    shown = {
+        "pre_context": before[-_CONTEXT_LINES:],
+        "context_line": "".join(sources[line.number - 1 : line.number]),
+        "post_context": after[:_CONTEXT_LINES],
+    }
+    frame = {"abs_path": line.path, "filename": line.name, "lineno": line.number, "in_app": True}
+    return {**frame, **shown} if sources else frame
+
+
+def _insert_template_frame(value: dict[str, Any], frame: dict[str, Any]) -> None:
     frames = value.setdefault("stacktrace", {}).setdefault("frames", [])
     rendering = [
         index

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "crm_monitoring"
 
 LAYERS = (
-    ("lazy", "records", "rendering", "faults", "severity"),
+    ("lazy", "places", "records", "rendering", "faults", "severity"),
     ("registry", "release"),
     ("process",),
     ("conf",),

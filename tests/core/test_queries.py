@@ -159,7 +159,7 @@ def test_a_connection_made_under_a_wrapper_of_the_host_loses_neither(running: Re
     assert [query.sql for query in running.recent_queries] == ["SELECT 1", "SELECT 2"]
 
 
-@pytest.mark.parametrize("part", ["shape", "start_query_span", "caller", "_count"])
+@pytest.mark.parametrize("part", ["shape", "start_query_span", "place", "_count"])
 def test_a_failure_of_ours_is_none_of_the_query(
     running: Request, sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
@@ -204,12 +204,6 @@ def test_up_to_the_threshold_nothing_is_told_and_zero_is_never(
     run("SELECT 1")
 
     assert lines.named("slow_query_detected") == []
-
-
-def test_a_query_of_nobodys_code_has_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "_NOT_OWN", ("/", "<"))
-
-    assert queries.caller() == {}
 
 
 # -- spans ----------------------------------------------------------------------------------------------------------------
