@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import pkgutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
@@ -29,6 +31,21 @@ hypothesis.settings.register_profile(
     "crm_monitoring", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("crm_monitoring")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Keep the tests that run by default quick: what starts a process carries the mark that deselects it."""
+    if item.get_closest_marker("processes") or item.get_closest_marker("browser"):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fork", _refused)
+        patch.setattr(subprocess.Popen, "__init__", _refused)
+        return (yield)
+
+
+def _refused(*_: object, **__: object) -> NoReturn:
+    pytest.fail("A test that forks or starts a process is marked with pytest.mark.processes")
 
 
 class _NotFound(integrations.DidNotEnable, AttributeError):

@@ -43,6 +43,7 @@ def request_lines(delivery: dict[str, Any]) -> list[dict[str, Any]]:
 # -- ours delivers all of it ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 def test_a_request_has_one_canonical_line(sampled: Delivered) -> None:
     for name in CASES:
         (line,) = request_lines(sampled[name])
@@ -51,6 +52,7 @@ def test_a_request_has_one_canonical_line(sampled: Delivered) -> None:
         assert {"method", "route", "path", "duration_ms", "db_queries", "db_ms", "request_id", "trace_id"} <= set(line)
 
 
+@pytest.mark.processes
 def test_lines_of_the_view_carry_the_ids_of_the_request(sampled: Delivered) -> None:
     lines = sampled["work"]["lines"]
 
@@ -58,12 +60,14 @@ def test_lines_of_the_view_carry_the_ids_of_the_request(sampled: Delivered) -> N
     assert len({(line["request_id"], line["trace_id"]) for line in lines}) == 1
 
 
+@pytest.mark.processes
 def test_queries_and_monitors_are_spans_where_sampled(sampled: Delivered, unsampled: Delivered) -> None:
     assert [trace["spans"] for trace in sampled["work"]["traces"]] == [5 + 1]
     assert [trace["spans"] for trace in sampled["page"]["traces"]] == [200]
     assert all(unsampled[name]["traces"] == [] for name in delivered.SHOWN)
 
 
+@pytest.mark.processes
 def test_a_failure_is_one_event_with_all_that_belongs_to_it(sampled: Delivered, unsampled: Delivered) -> None:
     for delivery in (sampled["raising"], unsampled["raising"], sampled["everything"], unsampled["everything"]):
         (failure,) = delivery["failures"]
@@ -75,6 +79,7 @@ def test_a_failure_is_one_event_with_all_that_belongs_to_it(sampled: Delivered, 
         assert failure["breadcrumbs"] > 0
 
 
+@pytest.mark.processes
 def test_the_user_is_known_where_the_view_has_read_it(sampled: Delivered, unsampled: Delivered) -> None:
     for delivery in (sampled["everything"], unsampled["everything"]):
         assert delivery["failures"][0]["user"]
@@ -82,24 +87,28 @@ def test_the_user_is_known_where_the_view_has_read_it(sampled: Delivered, unsamp
     assert "user_id" not in request_lines(sampled["user"])[0]
 
 
+@pytest.mark.processes
 def test_lines_queries_and_breadcrumbs_lead_to_the_failure(unsampled: Delivered) -> None:
     assert (
         unsampled["everything"]["failures"][0]["breadcrumbs"] > unsampled["raising"]["failures"][0]["breadcrumbs"] + 2
     )
 
 
+@pytest.mark.processes
 def test_every_request_and_every_operation_makes_a_record(sampled: Delivered) -> None:
     assert sampled["trivial"]["records"] == {"RequestRecord": 1}
     assert sampled["work"]["records"] == {"RequestRecord": 1, "OperationRecord": 1}
     assert sampled["raising"]["records"] == {"RequestRecord": 1}
 
 
+@pytest.mark.processes
 def test_no_secret_leaves(sampled: Delivered, unsampled: Delivered) -> None:
     assert not sampled["everything"]["leaks"]
     assert not unsampled["everything"]["leaks"]
     assert SECRET not in str([sampled, unsampled])
 
 
+@pytest.mark.processes
 def test_a_secret_that_leaves_is_seen() -> None:
     found = delivered.by_case(Setup("glue", 0.0), "wsgi", [EVERYTHING.name])
 
@@ -109,16 +118,19 @@ def test_a_secret_that_leaves_is_seen() -> None:
 # -- the parts ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("stack", INSTALLED, ids=lambda stack: stack.name)
 def test_every_installed_stack_answers(stack: Stack) -> None:
     assert delivered.fault(stack) is None
 
 
+@pytest.mark.processes
 def test_who_delivers_nothing_is_seen() -> None:
     assert delivered.is_silent(STACKS["bare"], "asgi-async")
     assert not delivered.is_silent(STACKS["structlog"], "asgi-async")
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(UNAVAILABLE is not None, reason=str(UNAVAILABLE))
 def test_the_same_request_takes_the_same_instructions() -> None:
     found = instructions.of_requests(Setup("bare", 0.0), "wsgi", ["trivial", "user"])
@@ -126,6 +138,7 @@ def test_the_same_request_takes_the_same_instructions() -> None:
     assert found["user"] == pytest.approx(found["trivial"], rel=0.02)
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(UNAVAILABLE is not None, reason=str(UNAVAILABLE))
 def test_operations_are_counted_without_what_calls_them() -> None:
     found = instructions.of_operations(Setup("bare", 0.0))
@@ -134,6 +147,7 @@ def test_operations_are_counted_without_what_calls_them() -> None:
     assert found["leave a breadcrumb"] < 1_000
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("interface", "way"), [("wsgi", "one by one"), ("wsgi", "4 threads"), ("asgi-async", "100 at once")]
 )
@@ -143,6 +157,7 @@ def test_a_batch_is_timed_however_it_is_made(interface: str, way: str) -> None:
         assert talk.ask(case="trivial", way=way, requests=100) > 0
 
 
+@pytest.mark.processes
 def test_the_memory_is_looked_at_after_each_number_of_requests() -> None:
     job = {"do": "memory", "interface": "wsgi", "case": "trivial", "requests": [5, 10]}
 
@@ -151,6 +166,7 @@ def test_the_memory_is_looked_at_after_each_number_of_requests() -> None:
     assert 0 < first <= second
 
 
+@pytest.mark.processes
 def test_a_process_that_fails_says_what_it_wrote() -> None:
     with pytest.raises(WorkerFailed, match="KeyError: 'sleep'"):
         answers(Setup("bare", 0.0), {"do": "sleep"})
@@ -163,6 +179,7 @@ def test_another_status_than_the_expected_stops_the_measuring(settings: Any) -> 
         run(1)
 
 
+@pytest.mark.processes
 def test_what_a_process_takes_to_start_is_measured() -> None:
     work = "sum(range(1_000_000))"
 
@@ -326,6 +343,7 @@ def test_an_unknown_name_is_refused(arguments: list[str], capsys: pytest.Capture
     assert "is none of" in capsys.readouterr().err
 
 
+@pytest.mark.processes
 def test_the_verify_mode_shows_what_was_delivered() -> None:
     shown = "\n".join(
         command.lines(command.parse(["--verify", "--only", "ours", "--case", "work", "--interface", "wsgi"]))

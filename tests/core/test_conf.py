@@ -571,6 +571,7 @@ print(json.dumps([problem.hint for problem in conf.load().problems]))
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "places",
     ['["crm_monitoring", *apps, "crm_monitoring.dashboard"]', '["crm_monitoring.dashboard", *apps, "crm_monitoring"]'],

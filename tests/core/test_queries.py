@@ -383,6 +383,7 @@ def answers(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.databases
 @pytest.mark.skipif(not answers(5432), reason="no PostgreSQL answers at 127.0.0.1:5432")
 def test_postgresql(running: Request) -> None:
     from psycopg import sql
@@ -395,6 +396,7 @@ def test_postgresql(running: Request) -> None:
     assert running.recent_queries[-1].sql == "SELECT %s"
 
 
+@pytest.mark.databases
 @pytest.mark.skipif(not answers(3306), reason="no MariaDB answers at 127.0.0.1:3306")
 def test_mariadb(running: Request, monkeypatch: pytest.MonkeyPatch) -> None:
     pymysql = pytest.importorskip("pymysql", reason="PyMySQL is not installed")

@@ -109,6 +109,7 @@ def run(script: str, **environment: str) -> Any:
 # -- what happens in ready() ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("dsn", ["", DSN])
 def test_starting_connects_to_nothing_and_starts_no_thread_and_no_process(dsn: str) -> None:
     told = run(
@@ -120,6 +121,7 @@ def test_starting_connects_to_nothing_and_starts_no_thread_and_no_process(dsn: s
     assert told == [[], 1]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("dsn", ["", DSN])
 def test_receivers_that_come_later_connect_to_nothing_and_start_no_thread_either(dsn: str) -> None:
     told = run(
@@ -139,6 +141,7 @@ def test_receivers_that_come_later_connect_to_nothing_and_start_no_thread_either
     assert told == [[], 1, 0 if dsn else 1, 1]
 
 
+@pytest.mark.processes
 def test_starting_takes_everything_from_the_environment() -> None:
     told = run(
         PRELUDE
@@ -160,6 +163,7 @@ def test_starting_takes_everything_from_the_environment() -> None:
     assert told["problems"] == []
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "variables", [{"SENTRY_DSN": "nonsense"}, {"LOG_LEVEL": "LOUD"}, {"SENTRY_DSN": "https://key@host/x"}]
 )
@@ -230,6 +234,7 @@ def told_by_sdk(request: pytest.FixtureRequest) -> Any:
     return run("import json\n" + SDK_INTEGRATION.replace("SERVER", request.param), SENTRY_DSN="")
 
 
+@pytest.mark.processes
 def test_the_sdks_integration_reports_a_failure_once(told_by_sdk: Any) -> None:
     (event,) = told_by_sdk["events"]
 
@@ -237,6 +242,7 @@ def test_the_sdks_integration_reports_a_failure_once(told_by_sdk: Any) -> None:
     assert event["tags"]["request_id"] == told_by_sdk["ids"][0]
 
 
+@pytest.mark.processes
 def test_the_sdks_integration_makes_one_transaction_a_request(told_by_sdk: Any) -> None:
     failed, queried = told_by_sdk["transactions"]
 

@@ -180,6 +180,7 @@ def test_the_fixture_captures_too(captured_monitoring: Captured) -> None:  # noq
     assert captured_monitoring.line("row_imported")["logger"] == "tests.testing.cached"
 
 
+@pytest.mark.processes
 def test_the_fixture_gives_the_same_for_a_whole_test(tmp_path: Any) -> None:
     test = tmp_path / "test_project.py"
     test.write_text(

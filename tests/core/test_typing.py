@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.processes
 def test_decorators_change_no_type() -> None:
     pytest.importorskip("mypy", reason="mypy is not installed")
 

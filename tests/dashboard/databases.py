@@ -4,7 +4,8 @@ A migrated and empty database of each vendor, as DASHBOARD_DATABASE.
     def test_rows_are_written_once(each_database: str) -> None:
 
 runs on SQLite, PostgreSQL and MariaDB, and is given the alias, which is always "dashboard"; with `a_postgresql` it runs on that
-one. Where no server answers the test is skipped. A test that calls `monitoring(...)` repeats DASHBOARD_DATABASE="dashboard".
+one. On a server the test is marked `databases`, and skipped where none answers. A test that calls `monitoring(...)` repeats
+DASHBOARD_DATABASE="dashboard".
 Tests with these fixtures have no mark `django_db`, which allows no databases but those of the settings; threads and processes
 find the database too, and whatever is committed is gone before the next test.
 
@@ -30,7 +31,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 ALIAS = "dashboard"
-VENDORS = ("sqlite", "postgresql", "mariadb")
+SERVERS = [pytest.param(vendor, marks=pytest.mark.databases) for vendor in ("postgresql", "mariadb")]
 _DEFAULTS = {"postgresql": "postgres@127.0.0.1:5432/postgres", "mariadb": "root@127.0.0.1:3306"}
 # PyMySQL would read every certificate of the machine for each connection, at 25 ms.
 _OPTIONS = {"postgresql": {}, "mariadb": {"ssl_disabled": True}}
@@ -130,14 +131,14 @@ def databases_of_vendors(django_db_blocker: Any) -> Iterator[dict[str, dict[str,
             one.__exit__(None, None, None)
 
 
-@pytest.fixture(params=VENDORS)
+@pytest.fixture(params=["sqlite", *SERVERS])
 def each_database(request: pytest.FixtureRequest, monitoring: Any, django_db_blocker: Any) -> Iterator[str]:
     """The same test on every vendor."""
     with _as_dashboard(request.param, request, monitoring, django_db_blocker) as alias:
         yield alias
 
 
-@pytest.fixture(params=VENDORS[1:])
+@pytest.fixture(params=SERVERS)
 def each_server(request: pytest.FixtureRequest, monitoring: Any, django_db_blocker: Any) -> Iterator[str]:
     """The same test on the vendors that are reached over a network."""
     with _as_dashboard(request.param, request, monitoring, django_db_blocker) as alias:
@@ -151,10 +152,10 @@ def a_sqlite(request: pytest.FixtureRequest, monitoring: Any, django_db_blocker:
         yield alias
 
 
-@pytest.fixture
+@pytest.fixture(params=SERVERS[:1])
 def a_postgresql(request: pytest.FixtureRequest, monitoring: Any, django_db_blocker: Any) -> Iterator[str]:
     """PostgreSQL."""
-    with _as_dashboard("postgresql", request, monitoring, django_db_blocker) as alias:
+    with _as_dashboard(request.param, request, monitoring, django_db_blocker) as alias:
         yield alias
 
 

@@ -33,6 +33,7 @@ print(*sorted(name.rpartition(".")[2] for name in sys.modules if name.startswith
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("keys", "imported"),
     [

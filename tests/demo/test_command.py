@@ -20,6 +20,8 @@ import pytest
 from demo_project.organisations.rehearsal import Visitor
 from demo_project.organisations.seed import COLLEAGUES, USERNAME
 
+pytestmark = pytest.mark.processes
+
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 
 

@@ -13,6 +13,8 @@ from django.core.management import call_command
 
 from tests.docs.markdown import README, ROOT, blocks
 
+pytestmark = pytest.mark.processes
+
 VISIT = """
 import json
 from django.contrib.auth.models import User

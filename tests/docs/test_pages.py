@@ -29,9 +29,15 @@ def test_its_python_runs(path: Path, page: Page) -> None:
     assert page(path)
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_a_shell_can_read_its_commands(path: Path) -> None:
+    for block in blocks(path, "shell"):
+        subprocess.run(["bash", "-n", "-c", block.text], check=True)
+
+
 @pytest.mark.parametrize(("path", "text"), [(name_of(path), b.text) for path in PAGES for b in blocks(path, "shell")])
 def test_its_commands_are_there(path: str, text: str) -> None:
-    subprocess.run(["bash", "-n", "-c", text], check=True)
     for words in shell.commands(text):
         shell.check(words)
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from crm_monitoring.asgi import flushed_at_shutdown
+
+pytestmark = pytest.mark.processes
 
 
 async def _echo(scope: Any, receive: Any, send: Any) -> None:

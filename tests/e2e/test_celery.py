@@ -25,6 +25,8 @@ from tests.e2e.receiver import Receiver
 from tests.e2e.servers import GUNICORN, serve
 from tests.e2e.waiting import wait_for
 
+pytestmark = pytest.mark.processes
+
 pytest.importorskip("celery", reason="Celery is not installed")
 
 BROKER = f"amqp://{os.environ.get('CRM_MONITORING_RABBITMQ', 'guest:guest@127.0.0.1:5672')}//"

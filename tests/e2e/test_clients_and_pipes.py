@@ -11,6 +11,8 @@ from tests.e2e.processes import CONCLUSIONS, Server
 from tests.e2e.receiver import Receiver
 from tests.e2e.servers import GUNICORN, UVICORN, serve
 
+pytestmark = pytest.mark.processes
+
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.e2e.project.settings"}
 
 

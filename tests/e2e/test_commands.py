@@ -12,6 +12,8 @@ import pytest
 from tests.e2e.processes import Process
 from tests.e2e.receiver import Receiver
 
+pytestmark = pytest.mark.processes
+
 Run = Callable[..., Process]
 SETTINGS = "tests.e2e.project.settings"
 

@@ -14,6 +14,8 @@ from tests.e2e.receiver import Receiver
 from tests.e2e.servers import GUNICORN, serve
 from tests.e2e.waiting import wait_for
 
+pytestmark = pytest.mark.processes
+
 REQUESTS = 30
 DELAY_S = 2.0
 RATIO = 4.0

@@ -13,6 +13,8 @@ from tests.e2e.processes import Process
 from tests.e2e.receiver import Receiver
 from tests.e2e.waiting import wait_for
 
+pytestmark = pytest.mark.processes
+
 CODES = {"exit": 0, "raises": 3, "sigterm": -signal.SIGTERM}
 
 

@@ -6,10 +6,14 @@ import json
 import re
 from collections import Counter
 
+import pytest
+
 from tests.e2e.processes import Process, Server, free_port
 from tests.e2e.receiver import Receiver
 from tests.e2e.servers import COMMANDS, serve
 from tests.e2e.waiting import wait_for
+
+pytestmark = pytest.mark.processes
 
 # What the command itself tells its terminal, by print rather than by a log line.
 TALK = r"(Performing system checks|System check identified|\w+ \d+, \d{4} - |Django version|Starting (WSGI )?dev|Quit the|WARNING: This is a|For more info|$)"

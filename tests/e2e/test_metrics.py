@@ -22,6 +22,8 @@ from tests.e2e.processes import Server
 from tests.e2e.servers import GUNICORN, UVICORN, serve
 from tests.e2e.waiting import DEADLINE_S, wait_for
 
+pytestmark = pytest.mark.processes
+
 __all__ = ["a_postgresql", "databases_of_vendors"]
 
 CLIENTS = 40

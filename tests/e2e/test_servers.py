@@ -14,6 +14,8 @@ from tests.e2e.processes import CONCLUSIONS
 from tests.e2e.receiver import Receiver
 from tests.e2e.servers import COMMANDS, serve
 
+pytestmark = pytest.mark.processes
+
 REQUESTS = [
     ("/", 200),
     ("/api/v1/organisations", 200),

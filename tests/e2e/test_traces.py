@@ -13,6 +13,8 @@ from tests.e2e.processes import Server
 from tests.e2e.receiver import Receiver
 from tests.e2e.servers import GUNICORN, serve
 
+pytestmark = pytest.mark.processes
+
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
 BAGGAGE = f"sentry-trace_id={TRACE_ID},sentry-environment=browser,sentry-sample_rate=0.25"

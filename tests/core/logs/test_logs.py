@@ -703,6 +703,7 @@ def test_the_line_of_the_development_server_has_the_id_of_its_request(
     assert (line["logger"], line["request_id"]) == ("django.server", request_id)
 
 
+@pytest.mark.processes
 def test_warnings_and_everything_else_come_out_as_lines_on_standard_output() -> None:
     code = """
 import logging, warnings, django
@@ -1002,6 +1003,7 @@ def test_lines_are_json_within_the_default_limits_as_long_as_there_are_no_settin
     assert "characters]" in event and 16_000 < len(event) <= 16 * 1024
 
 
+@pytest.mark.processes
 def test_the_formatter_works_without_settings() -> None:
     code = """
 import logging.config

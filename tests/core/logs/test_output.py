@@ -229,6 +229,7 @@ def _has_more(descriptor: int) -> bool:
     return bool(select.select([descriptor], [], [], 0)[0])
 
 
+@pytest.mark.processes
 def test_lines_of_threads_and_processes_do_not_mix() -> None:
     lines = events(
         """
@@ -251,6 +252,7 @@ def test_lines_of_threads_and_processes_do_not_mix() -> None:
     assert {name: lines.count(name) for name in set(lines)} == {"w0": 150, "w1": 150, "w2": 150}
 
 
+@pytest.mark.processes
 def test_a_fork_in_the_middle_of_a_write_leaves_the_child_able_to_log() -> None:
     lines = events(
         """
@@ -274,6 +276,7 @@ def test_a_fork_in_the_middle_of_a_write_leaves_the_child_able_to_log() -> None:
     assert lines == ["from_child"]
 
 
+@pytest.mark.processes
 def test_a_signal_handler_may_log_while_its_thread_writes() -> None:
     lines = events(
         """
@@ -288,6 +291,7 @@ def test_a_signal_handler_may_log_while_its_thread_writes() -> None:
     assert lines == ["alarm"]
 
 
+@pytest.mark.processes
 def test_each_line_is_written_once_when_a_process_forks() -> None:
     lines = events(
         """
@@ -303,6 +307,7 @@ def test_each_line_is_written_once_when_a_process_forks() -> None:
     assert sorted(lines) == ["before", "child", "parent"]
 
 
+@pytest.mark.processes
 def test_a_full_pipe_holds_up_the_process(pipe: tuple[int, int]) -> None:
     """A line is on the stream before the response is. A queue of the standard library is for those who want it otherwise."""
     fill(pipe[1])
@@ -317,6 +322,7 @@ def test_a_full_pipe_holds_up_the_process(pipe: tuple[int, int]) -> None:
     process.communicate()
 
 
+@pytest.mark.processes
 def test_lines_behind_a_queue_of_the_standard_library_are_whole_and_stall_nobody(pipe: tuple[int, int]) -> None:
     (recipe,) = (block.text for block in blocks(DOCS / "log-lines.md", "python") if "QueueListener" in block.text)
     fill(pipe[1])
@@ -347,6 +353,7 @@ def test_lines_behind_a_queue_of_the_standard_library_are_whole_and_stall_nobody
     assert failed["exception"].endswith("ValueError: boom")
 
 
+@pytest.mark.processes
 def test_a_pipe_without_a_reader_costs_lines_and_nothing_else(pipe: tuple[int, int]) -> None:
     os.close(pipe[0])
 
@@ -356,6 +363,7 @@ def test_a_pipe_without_a_reader_costs_lines_and_nothing_else(pipe: tuple[int, i
     assert (process.returncode, err) == (0, b"{'log_lines': 1}\n")
 
 
+@pytest.mark.processes
 def test_a_closed_standard_output_costs_lines_and_nothing_else() -> None:
     process = child("sys.stdout.close(); os.dup2(2, 1); logger.info('n'); print(faults.losses(), file=sys.stderr)")
     _, err = process.communicate(timeout=30)

@@ -159,6 +159,7 @@ def test_a_report_that_fails_changes_nothing(
     assert "Reporting a crash failed 1 time, last with ZeroDivisionError." in faults.sentences()
 
 
+@pytest.mark.processes
 def test_a_client_of_others_gets_its_events_as_they_are() -> None:
     transport = MemoryTransport()
     with sentry_sdk.new_scope() as scope:

@@ -43,11 +43,13 @@ def marked(**parts: Any) -> dict[str, Any]:
     return event
 
 
+@pytest.mark.slow
 @given(parts)
 def test_the_serializer_makes_the_same_of_a_plain_part(part: Any) -> None:
     assert serialize(marked(contexts=part)) == serialize({"contexts": part})
 
 
+@pytest.mark.slow
 @given(parts)
 def test_a_plain_part_is_handed_on_as_it_is(part: Any) -> None:
     event = marked(contexts=part)

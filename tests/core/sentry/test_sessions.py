@@ -121,6 +121,7 @@ def test_another_client_has_its_own_numbers(wsgi: WSGIClient, monitoring: Any, t
     assert sent_sessions(transport)[0]["attrs"]["release"] == "2.0"
 
 
+@pytest.mark.processes
 def test_numbers_of_a_client_that_has_nowhere_to_send_them_are_forgotten() -> None:
     client = sentry_sdk.Client()
     client.options.update(release="1.0", auto_session_tracking=True)
@@ -130,6 +131,7 @@ def test_numbers_of_a_client_that_has_nowhere_to_send_them_are_forgotten() -> No
     sessions.flush()
 
 
+@pytest.mark.processes
 def test_a_forked_child_leaves_the_numbers_to_its_parent(wsgi: WSGIClient, sentry: MemoryTransport) -> None:
     wsgi.get("/ok/")
     child = os.fork()

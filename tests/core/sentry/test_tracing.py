@@ -89,6 +89,7 @@ def test_a_middleware_that_changes_the_urls_does_not_change_the_rule(settings: A
     assert {request["name"] for request in lifecycle()} == {"GET tenant/{pk}/", "GET (unrouted)"}
 
 
+@pytest.mark.slow
 def test_a_thousand_made_up_paths_have_one_name(wsgi: WSGIClient, sentry: MemoryTransport) -> None:
     for number in range(1000):
         wsgi.get(f"/wp-admin/{number}.php")

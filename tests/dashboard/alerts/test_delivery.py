@@ -112,6 +112,7 @@ def test_of_many_threads_that_find_the_same_breach_one_begins_it(
     assert sorted(body["rule"] for body in hook.bodies()) == ["error_rate", "new_issue"]
 
 
+@pytest.mark.processes
 def test_of_eight_processes_at_once_one_sends(each_database: str, configure: Any, hook: Hook) -> None:
     configure(hook)
     happen()
@@ -169,6 +170,7 @@ delivery.deliver()
 """
 
 
+@pytest.mark.processes
 def test_a_message_of_a_process_that_was_killed_while_it_sent_is_sent_by_another(
     a_sqlite: str, configure: Any, hook: Hook, clock: Clock
 ) -> None:

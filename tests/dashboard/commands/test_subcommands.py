@@ -121,6 +121,7 @@ def test_prune_says_what_keeps_it_from_pruning(monitoring: Any) -> None:
     assert str(failure.value).startswith("Not everything was pruned. The database 'nowhere' says: ")
 
 
+@pytest.mark.processes
 def test_nothing_of_them_is_imported_before_the_command_runs() -> None:
     code = (
         "import sys, django; django.setup(); "

@@ -340,6 +340,7 @@ print(json.dumps([unmigrated, told("test"), told("check"), list(Event.objects.va
 """
 
 
+@pytest.mark.processes
 def test_the_command_tests_the_inbox(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", COMMANDS, str(tmp_path / "db.sqlite3")],
@@ -480,6 +481,7 @@ def test_room_is_made_by_writing() -> None:
     assert receiver.FULL not in faults.losses()
 
 
+@pytest.mark.processes
 def test_a_forked_child_writes_nothing_of_its_parents() -> None:
     receive(message="the parent's")
 

@@ -494,6 +494,7 @@ def test_what_nobody_expected_is_counted_and_changes_no_response(a_sqlite: str, 
     assert flushing.flush()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("when", ["between", "in"])
 def test_a_forked_child_writes_what_is_its_own(tmp_path: Path, when: str) -> None:
     program = {"between": FORKING, "in": FORKING_IN_A_FLUSH}[when]

@@ -42,6 +42,7 @@ def french() -> dict[str, Message]:
     return {message.text: message for message in messages(FRENCH / "django.po")}
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(shutil.which("xgettext") is None, reason="xgettext is not installed")
 def test_catalogue_holds_every_text_of_the_package(
     french: dict[str, Message], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

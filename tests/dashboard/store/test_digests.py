@@ -100,6 +100,7 @@ def test_figures_from_digests_are_those_from_rows(each_database: str) -> None:
     assert_same(each_database)
 
 
+@pytest.mark.slow
 def test_digests_made_as_time_goes_by_are_those_made_at_once(a_sqlite: str, clock: Clock) -> None:
     rows = sorted(traffic(NOW), key=lambda row: row.started)
     for hours in range(9 * 24, -1, -1):

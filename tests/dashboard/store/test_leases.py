@@ -69,6 +69,7 @@ def test_of_many_threads_at_once_one_gets_it(each_database: str, is_there: bool)
     assert sorted(taken) == [False] * 5 + [True]
 
 
+@pytest.mark.processes
 def test_of_many_processes_at_once_one_gets_it(each_database: str) -> None:
     settings = connections.settings[ALIAS]
     database = {name: settings[name] for name in ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "NAME")}
