@@ -8,8 +8,7 @@ from django.apps import AppConfig
 from django.core.signals import request_finished
 from django.utils.translation import gettext_lazy as _
 
-from crm_monitoring import conf, health, hooks
-from crm_monitoring.sentry import transport
+from crm_monitoring import extending
 
 if TYPE_CHECKING:
     from crm_monitoring.dashboard.flushing import Writer
@@ -30,7 +29,7 @@ class DashboardConfig(AppConfig):
         """Start collecting. Opens no connection, starts no thread; may run more than once."""
         from crm_monitoring.dashboard import checks, config
 
-        conf.register(config.DashboardConfig)
+        extending.register_keys(config.DashboardConfig)
         connect()
         checks.register()
 
@@ -41,18 +40,18 @@ def connect() -> None:
     from crm_monitoring.dashboard.inbox import receiver
     from crm_monitoring.dashboard.metrics import collector
 
-    hooks.register(collector.collect)
-    transport.register_receiver(receiver.receive)
+    extending.register_hook(collector.collect)
+    extending.register_receiver(receiver.receive)
     for writer in _writers():
         flushing.register(writer)
     request_finished.connect(flushing.after_request, dispatch_uid=_UID)
-    hooks.register_pause(flushing.after_task)
-    hooks.register_ending(flushing.flush_at_end)
+    extending.register_pause(flushing.after_task)
+    extending.register_ending(flushing.flush_at_end)
     flushing.register_listener(alerts.after_flush)
     alerts.load()
     for source in (flushing.problems, alerts.problems):
-        health.register_problems(source)
-    health.register_section("inbox", receiver.counts)
+        extending.register_problems(source)
+    extending.register_section("inbox", receiver.counts)
 
 
 def disconnect() -> None:
@@ -63,17 +62,17 @@ def disconnect() -> None:
     from crm_monitoring.dashboard.metrics import collector
     from crm_monitoring.dashboard.store import compaction
 
-    hooks.unregister(collector.collect)
-    transport.unregister_receiver(receiver.receive)
+    extending.unregister_hook(collector.collect)
+    extending.unregister_receiver(receiver.receive)
     for writer in _writers():
         flushing.unregister(writer)
     request_finished.disconnect(dispatch_uid=_UID)
-    hooks.unregister_pause(flushing.after_task)
-    hooks.unregister_ending(flushing.flush_at_end)
+    extending.unregister_pause(flushing.after_task)
+    extending.unregister_ending(flushing.flush_at_end)
     flushing.unregister_listener(alerts.after_flush)
     for source in (flushing.problems, alerts.problems):
-        health.unregister_problems(source)
-    health.unregister_section("inbox")
+        extending.unregister_problems(source)
+    extending.unregister_section("inbox")
     for part in (collector, receiver, compaction, flushing, scheduler):
         part.reset()
 

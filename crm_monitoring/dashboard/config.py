@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,12 @@ class DashboardConfig(conf.Keys):
     )
     DASHBOARD_DATABASE: str = key(
         "default", parsing.text, "Dashboard: the alias in DATABASES of the database that it is kept in."
+    )
+    TEST_MODE: bool | None = key(
+        None,
+        parsing.flag,
+        "Dashboard: whether the project's tests run, so that nothing is written by itself and nobody is told. "
+        "None: in processes that pytest or `manage.py test` has started.",
     )
     APDEX_MS: float = key(
         500.0,
@@ -55,3 +62,15 @@ class DashboardConfig(conf.Keys):
 def get() -> DashboardConfig:
     """Return the effective values."""
     return conf.read(DashboardConfig)
+
+
+def is_in_tests() -> bool:
+    """Whether the project's tests run: as TEST_MODE says, else by what has started the process."""
+    given = get().TEST_MODE
+    return is_test_run() if given is None else given
+
+
+def is_test_run() -> bool:
+    """Whether pytest or `manage.py test` has started this process."""
+    # Only pytest loads its plugins.
+    return "crm_monitoring.pytest_plugin" in sys.modules or sys.argv[1:2] == ["test"]

@@ -12,14 +12,13 @@ from contextvars import Context
 from time import monotonic
 from typing import Any, NamedTuple
 
-from django.core import mail
 from django.db import DEFAULT_DB_ALIAS, Error, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from crm_monitoring import faults, process
-from crm_monitoring.dashboard import store
+from crm_monitoring import faults
+from crm_monitoring.dashboard import config, store
 from crm_monitoring.dashboard.models import MetricRow
-from crm_monitoring.registry import Registry
+from crm_monitoring.extending import Registry, after_fork
 
 INTERVAL_S = 10.0
 INTERVAL_AFTER_FAILURE_S = 1.0
@@ -147,16 +146,10 @@ def flush(wait_s: float = 0.0) -> bool:
 
 def _is_outside_of_host() -> bool:
     """Whether nobody would notice: no transaction of the host's is open, and no tests of the host's run."""
-    if is_in_tests():
+    if config.is_in_tests():
         return False
     connection = connections[store.database()]
     return connection.connection is None or connection.get_autocommit()
-
-
-def is_in_tests() -> bool:
-    """Whether the tests of a host run."""
-    # As django.test's set_up_test_environment() leaves it.
-    return hasattr(mail, "outbox")
 
 
 def _flush(leave: Callable[[BaseDatabaseWrapper], None], wait_s: float = 0.0) -> bool:
@@ -222,4 +215,4 @@ def reset() -> None:
     _running = threading.Lock()
 
 
-process.after_fork(reset)
+after_fork(reset)

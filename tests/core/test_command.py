@@ -292,7 +292,7 @@ def test_a_transport_of_the_project_is_taken_at_its_word(sentry: MemoryTransport
 
 
 def test_another_app_can_add_a_subcommand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(command._subcommands, "greet", Subcommand)
+    monkeypatch.setitem(command.subcommands, "greet", Subcommand)
 
     @subcommand
     class Greet(Subcommand):

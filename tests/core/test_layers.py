@@ -23,6 +23,7 @@ LAYERS = (
     ("performance", "health"),
     ("middleware", "asgi", "views"),
     ("checks", "management", "testing"),
+    ("extending",),
     ("integrations",),
     ("urls", "apps", "pytest_plugin", ""),
 )
@@ -35,6 +36,8 @@ DOORS = {
     "rest_framework": set(),
     "celery": {"integrations"},
 }
+
+FOR_THE_DASHBOARD = {"conf", "dashboard", "extending", "faults", "rendering"}
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "dashboard")
 
@@ -111,6 +114,25 @@ def test_each_outside_world_has_one_door(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nobody_in_the_core_knows_the_dashboard(path: Path) -> None:
     assert "dashboard" not in own_imports(path)
+
+
+def test_the_dashboard_builds_on_what_others_can_build_on() -> None:
+    used = {
+        (str(path.relative_to(PACKAGE)), name)
+        for path in (PACKAGE / "dashboard").rglob("*.py")
+        for name in {dotted.split(".")[1] for dotted in all_imports(path) if dotted.startswith("crm_monitoring.")}
+    }
+
+    assert {(path, name) for path, name in used if name not in FOR_THE_DASHBOARD} == set()
+
+
+def all_imports(path: Path) -> Iterator[str]:
+    """The dotted names a file imports, those for the type checker too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -15,12 +15,12 @@ from time import monotonic, time
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from crm_monitoring import process
 from crm_monitoring.dashboard.alerts import channels
 from crm_monitoring.dashboard.alerts.channels import TIMEOUT_SECONDS, Channel, NotSent
 from crm_monitoring.dashboard.alerts.messages import Message, from_json
 from crm_monitoring.dashboard.models import Delivery
 from crm_monitoring.dashboard.store import alerts, database
+from crm_monitoring.extending import after_fork
 from crm_monitoring.faults import guarded
 
 ROUND_SECONDS = TIMEOUT_SECONDS + 2
@@ -141,4 +141,4 @@ def reset() -> None:
     _latest.clear()
 
 
-process.after_fork(reset)
+after_fork(reset)

@@ -20,7 +20,7 @@ from crm_monitoring.dashboard.models import Kind as RowKind
 from crm_monitoring.dashboard.store import alerts
 from crm_monitoring.dashboard.store.digests import floor_to
 from crm_monitoring.dashboard.store.sums import Tally
-from crm_monitoring.sentry import status
+from crm_monitoring.extending import sentry_status
 
 PERCENT = 100.0
 
@@ -202,7 +202,7 @@ def errors_a_minute(minutes: Mapping[int, int], window: int, now: float) -> floa
 
 
 def _no_requests(rule: Rule, now: float) -> Iterator[Finding]:
-    for environment in rule.environments or (status().environment,):
+    for environment in rule.environments or (sentry_status().environment,):
         for endpoint in rule.endpoints or ("",):
             newest = alerts.newest_request(environment, endpoint)
             # Where there never was one, nobody misses any.

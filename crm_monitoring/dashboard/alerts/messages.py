@@ -21,7 +21,7 @@ from crm_monitoring.dashboard.alerts.rules import MINUTE, Kind, Rule
 from crm_monitoring.dashboard.models import Alert, Event, Issue
 from crm_monitoring.dashboard.pages.presentation import Frame, present
 from crm_monitoring.dashboard.store import alerts, issues
-from crm_monitoring.scrubbing.configured import scrub_text
+from crm_monitoring.extending import scrub_text
 
 STACK_FRAMES = 5
 ISSUE_KINDS = (Kind.NEW_ISSUE, Kind.BUSY_ISSUE)

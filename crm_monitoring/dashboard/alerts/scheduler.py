@@ -17,8 +17,7 @@ from time import monotonic, sleep, time
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from crm_monitoring import process
-from crm_monitoring.dashboard import flushing
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts import channels, delivery, evaluation, messages, rules
 from crm_monitoring.dashboard.alerts.delivery import Outcome
 from crm_monitoring.dashboard.alerts.evaluation import Change, Finding, Step
@@ -27,6 +26,7 @@ from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Alert
 from crm_monitoring.dashboard.store import alerts, database, leases
 from crm_monitoring.dashboard.store.alerts import Wanted
+from crm_monitoring.extending import after_fork
 from crm_monitoring.faults import guarded
 
 EVERY_SECONDS = 15.0
@@ -158,7 +158,7 @@ _running = _Running()
 
 def after_flush() -> None:
     """Look at the rules soon, in a thread; not in the tests of a host."""
-    if not flushing.is_in_tests():
+    if not config.is_in_tests():
         with _running.lock:
             if _running.thread is not None and _running.thread.is_alive():
                 _running.again = True
@@ -208,4 +208,4 @@ def reset() -> None:
     delivery.reset()
 
 
-process.after_fork(reset)
+after_fork(reset)

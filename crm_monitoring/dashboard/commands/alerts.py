@@ -21,8 +21,7 @@ from crm_monitoring.dashboard.alerts.evaluation import Change, Finding
 from crm_monitoring.dashboard.alerts.rules import Rule
 from crm_monitoring.dashboard.models import Alert
 from crm_monitoring.dashboard.store import database
-from crm_monitoring.management.commands.monitoring import Subcommand
-from crm_monitoring.scrubbing.configured import scrub_text
+from crm_monitoring.extending import Subcommand, scrub_text
 
 NOTHING = "nothing to report"
 

@@ -17,8 +17,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from crm_monitoring import conf
 from crm_monitoring.dashboard.config import DashboardConfig as Config
 from crm_monitoring.dashboard.models import Deploy
-from crm_monitoring.scrubbing.configured import scrub_text
-from crm_monitoring.scrubbing.scrubber import FILTERED
+from crm_monitoring.extending import FILTERED, scrub_text
 
 TIMEOUT_SECONDS = 10.0
 KEYS = ("SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY_PROJECT")

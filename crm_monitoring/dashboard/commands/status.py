@@ -21,7 +21,7 @@ from crm_monitoring.dashboard.pages.document import document
 from crm_monitoring.dashboard.pages.formatting import NOTHING, change, count, milliseconds, percent, score
 from crm_monitoring.dashboard.store import database
 from crm_monitoring.dashboard.store.figures import DEFAULT_WINDOW, WINDOWS, Change, Figures, Measured, knows, read
-from crm_monitoring.management.commands.monitoring import Subcommand
+from crm_monitoring.extending import Subcommand
 
 WIDTH = 80
 ROWS = 10

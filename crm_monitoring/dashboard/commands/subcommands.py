@@ -17,9 +17,7 @@ from crm_monitoring.dashboard.commands import sentry_releases
 from crm_monitoring.dashboard.commands.alerts import Alerts
 from crm_monitoring.dashboard.commands.status import Status
 from crm_monitoring.dashboard.store import compaction, database, deploys
-from crm_monitoring.management.commands.monitoring import Subcommand, also_goes_to, subcommand
-from crm_monitoring.release import detect_release
-from crm_monitoring.scrubbing.configured import scrub_text
+from crm_monitoring.extending import Subcommand, also_goes_to, detect_release, scrub_text, subcommand
 
 subcommand(Status)
 subcommand(Alerts)

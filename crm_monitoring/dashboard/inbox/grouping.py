@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from crm_monitoring.dashboard.inbox.untrusted import items, mapping, string
-from crm_monitoring.lazy import pattern
+from crm_monitoring.extending import pattern
 
 TITLE_LENGTH = 300
 LOGGER_LENGTH = 200

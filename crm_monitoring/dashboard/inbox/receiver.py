@@ -11,12 +11,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from time import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from django.db import DataError, Error
 
-from crm_monitoring import faults, process
+from crm_monitoring import faults
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.flushing import note_failure
 from crm_monitoring.dashboard.inbox.grouping import group_of, one_line
@@ -26,12 +26,8 @@ from crm_monitoring.dashboard.metrics.pseudonyms import hashed
 from crm_monitoring.dashboard.models import ENVIRONMENT_LENGTH, NAME_LENGTH, RELEASE_LENGTH
 from crm_monitoring.dashboard.store import issue_writer
 from crm_monitoring.dashboard.store.issue_writer import About, Occurrence, Slow
-from crm_monitoring.lazy import pattern
+from crm_monitoring.extending import Envelope, after_fork, pattern, sentry_status
 from crm_monitoring.rendering import dumps
-from crm_monitoring.sentry import status
-
-if TYPE_CHECKING:
-    from sentry_sdk.envelope import Envelope
 
 MAX_EVENTS = 500
 MAX_TRANSACTIONS = 100
@@ -163,7 +159,7 @@ def _count(kind: str | None, quantity: int) -> None:
 
 
 def _is_keeping() -> bool:
-    return config.get().INBOX or status().local
+    return config.get().INBOX or sentry_status().local
 
 
 def _take_event(event: Mapping[str, Any]) -> None:
@@ -241,4 +237,4 @@ def reset() -> None:
     _received.clear()
 
 
-process.after_fork(reset)
+after_fork(reset)

@@ -13,7 +13,7 @@ from time import time
 
 from django.db import DataError, IntegrityError
 
-from crm_monitoring import faults, process, sentry
+from crm_monitoring import faults
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.flushing import note_failure
 from crm_monitoring.dashboard.inbox.grouping import one_line
@@ -30,8 +30,7 @@ from crm_monitoring.dashboard.models import (
 )
 from crm_monitoring.dashboard.store import rows
 from crm_monitoring.dashboard.store.rows import Batch
-from crm_monitoring.hooks import Record
-from crm_monitoring.records import OperationRecord, RequestRecord
+from crm_monitoring.extending import OperationRecord, Record, RequestRecord, after_fork, sentry_status
 
 MAX_NAMES = 200
 MAX_CELLS = 5_000
@@ -210,7 +209,7 @@ def _write(batch: Batch) -> None:
 
 def _cut() -> list[Batch]:
     """Return what was counted until now as batches, and begin to count anew."""
-    status = sentry.status()
+    status = sentry_status()
     environment = one_line(status.environment, ENVIRONMENT_LENGTH)
     release = one_line(status.release, RELEASE_LENGTH)
     cells, visits = _take()
@@ -282,4 +281,4 @@ def reset() -> None:
     _held = _Held()
 
 
-process.after_fork(reset)
+after_fork(reset)

@@ -19,7 +19,7 @@ from django.views.decorators.cache import cache_control
 
 from crm_monitoring import faults
 from crm_monitoring.dashboard.store import database
-from crm_monitoring.performance import unmonitored
+from crm_monitoring.extending import unmonitored
 
 VIEW = "crm_monitoring_dashboard.view_dashboard"
 

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.models import Lease
-from crm_monitoring.queries import watch_query
+from crm_monitoring.extending import watch_query
 
 LOCK_MS = 250
 """How long a flush waits for somebody's lock before it leaves its turn to a later one."""

@@ -1,14 +1,10 @@
-"""
-`manage.py monitoring check` and `manage.py monitoring test`, and what other apps add.
-
-An app adds subcommands by `@subcommand`, in the module that its AppConfig names: `monitoring_subcommands = "app.subcommands"`.
-"""
+"""`manage.py monitoring check` and `manage.py monitoring test`, and what other apps add: see `management.subcommands`."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from crm_monitoring import conf, faults, hooks, sentry
 from crm_monitoring.health import check_monitoring_health, problems
+from crm_monitoring.management.subcommands import Subcommand, destinations, subcommand, subcommands
 
 DEFAULT_TIMEOUT = 10.0
 
@@ -33,49 +30,6 @@ _ADVICE = {
     "network": "Is the address right, and is there a firewall or a proxy in between?",
     "full_queue": "The queue is full.",
 }
-
-
-class Subcommand:
-    """
-    One thing that `manage.py monitoring` can do.
-
-    Attributes:
-        name: The word on the command line.
-        help: One sentence for `--help`.
-    """
-
-    name: str
-    help: str
-
-    def __init__(self, command: BaseCommand) -> None:
-        self.stdout = command.stdout
-        self.style = command.style
-
-    @staticmethod
-    def add_arguments(parser: CommandParser) -> None:
-        """Declare the arguments; none unless overridden."""
-
-    def run(self, **options: Any) -> None:
-        """Do it. What cannot be done is a CommandError that says what to do instead."""
-        raise NotImplementedError
-
-
-_subcommands: dict[str, type[Subcommand]] = {}
-
-
-def subcommand(declared: type[Subcommand]) -> type[Subcommand]:
-    """Make a subclass of `Subcommand` known to the command."""
-    _subcommands[declared.name] = declared
-    return declared
-
-
-_destinations: list[Callable[[], str]] = []
-
-
-def also_goes_to(destination: Callable[[], str]) -> Callable[[], str]:
-    """Let `check` say where events go beside Sentry: what the function returns, unless it is empty."""
-    _destinations.append(destination)
-    return destination
 
 
 def _complaints_of_imports() -> Iterable[str]:
@@ -101,12 +55,12 @@ class Command(BaseCommand):
         for complaint in _complaints_of_imports():
             self.stderr.write(self.style.WARNING(complaint))
         actions = parser.add_subparsers(dest="action", required=True)
-        for name, declared in _subcommands.items():
+        for name, declared in subcommands.items():
             declared.add_arguments(actions.add_parser(name, help=declared.help, description=declared.help))
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         """Run the subcommand."""
-        _subcommands[action](self).run(**options)
+        subcommands[action](self).run(**options)
 
 
 @subcommand
@@ -169,7 +123,7 @@ def _pairs(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 def _destination() -> str:
     known = sentry.destination()
     if known is not None:
-        return " and ".join([known, *filter(None, (destination() for destination in _destinations))])
+        return " and ".join([known, *(also for _, also in destinations.results() if also)])
     status = sentry.status()
     if status.local:
         return "the inbox: SENTRY_DSN is not set"

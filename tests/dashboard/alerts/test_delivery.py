@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.core.signals import request_finished
 from django.db import OperationalError, connections
 
 from crm_monitoring import check_monitoring_health, faults
-from crm_monitoring.dashboard import flushing
+from crm_monitoring.dashboard import config, flushing
 from crm_monitoring.dashboard.alerts import channels, delivery, problems, scheduler
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.metrics import collector
@@ -385,7 +384,7 @@ def test_a_reminder_or_an_end_that_another_was_faster_with_is_not_told_twice(
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> None:
     """A site that is no test."""
-    monkeypatch.delattr(mail, "outbox")
+    monkeypatch.setattr(config, "is_test_run", lambda: False)
 
 
 def wait_for_thread() -> None:
@@ -415,7 +414,7 @@ def test_in_the_tests_of_a_host_and_without_a_channel_there_is_no_thread(
     collector.count_error("a")
     flushing.flush()
     tested = scheduler._running.thread
-    monkeypatch.delattr(mail, "outbox")
+    monkeypatch.setattr(config, "is_test_run", lambda: False)
     configure()
     collector.count_error("a")
 

@@ -3,18 +3,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import connections
 
 from crm_monitoring import faults
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.models import Event
 
 
 @pytest.fixture
 def inbox(a_sqlite: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The inbox of a process that is no test: there what is held is written when a command ends."""
-    monkeypatch.delattr(mail, "outbox")
+    monkeypatch.setattr(config, "is_test_run", lambda: False)
     monkeypatch.setattr(faults, "reraise", False)
     return a_sqlite
 

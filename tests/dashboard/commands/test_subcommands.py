@@ -41,8 +41,8 @@ def greeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def write(text: str) -> None:
         (tmp_path / "greeting.py").write_text(text)
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setitem(command._subcommands, "greet", Subcommand)
-        monkeypatch.delitem(command._subcommands, "greet")
+        monkeypatch.setitem(command.subcommands, "greet", Subcommand)
+        monkeypatch.delitem(command.subcommands, "greet")
         monkeypatch.setattr(apps.get_app_config("organisations"), "monitoring_subcommands", "greeting", raising=False)
 
     yield write

@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 import sentry_sdk
-from django.core import mail
 from django.core.signals import request_finished
 from django.db import ConnectionHandler, OperationalError, connections, transaction
 from django.http import HttpRequest
 
 from crm_monitoring import check_monitoring_health, faults, hooks, work
-from crm_monitoring.dashboard import flushing
+from crm_monitoring.dashboard import config, flushing
 from crm_monitoring.dashboard.metrics import collector
 from crm_monitoring.dashboard.models import MetricRow
 from crm_monitoring.dashboard.store import rows as store_rows
@@ -45,7 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch, settings: Any, clock: Clock) -> Clock:
     """A site that is no test: what is due is written."""
-    monkeypatch.delattr(mail, "outbox")
+    monkeypatch.setattr(config, "is_test_run", lambda: False)
     settings.ROOT_URLCONF = "tests.urls"
     return clock
 

@@ -1,0 +1,78 @@
+"""
+What an app may build on that gets records and events, or adds to the health, the command or the setting.
+
+`crm_monitoring.dashboard` is such an app, and uses nothing else of the monitoring but `conf`, `faults` and `rendering`. All that is
+registered here is called guarded: what raises is counted, told by the health view and stops nobody. Registering twice has no effect,
+so `AppConfig.ready` is the place for it.
+"""
+
+from __future__ import annotations
+
+from crm_monitoring.conf import Keys, key
+from crm_monitoring.conf import read as read_keys
+from crm_monitoring.conf import register as register_keys
+from crm_monitoring.conf import unregister as unregister_keys
+from crm_monitoring.health import register_problems, register_section, unregister_problems, unregister_section
+from crm_monitoring.hooks import (
+    Record,
+    register_ending,
+    register_pause,
+    unregister_ending,
+    unregister_pause,
+)
+from crm_monitoring.hooks import register as register_hook
+from crm_monitoring.hooks import unregister as unregister_hook
+from crm_monitoring.lazy import pattern
+from crm_monitoring.logs.logger import get_logger
+from crm_monitoring.management.subcommands import Subcommand, also_goes_to, subcommand
+from crm_monitoring.performance import unmonitored
+from crm_monitoring.process import after_fork
+from crm_monitoring.queries import watch_query
+from crm_monitoring.records import OperationRecord, RequestRecord
+from crm_monitoring.registry import Registry
+from crm_monitoring.release import detect_release
+from crm_monitoring.scrubbing.configured import scrub, scrub_text
+from crm_monitoring.scrubbing.scrubber import FILTERED
+from crm_monitoring.sentry import SentryStatus
+from crm_monitoring.sentry import status as sentry_status
+from crm_monitoring.sentry.sdk import Envelope
+from crm_monitoring.sentry.transport import register_receiver, unregister_receiver
+
+__all__ = [
+    "FILTERED",
+    "Envelope",
+    "Keys",
+    "OperationRecord",
+    "Record",
+    "Registry",
+    "RequestRecord",
+    "SentryStatus",
+    "Subcommand",
+    "after_fork",
+    "also_goes_to",
+    "detect_release",
+    "get_logger",
+    "key",
+    "pattern",
+    "read_keys",
+    "register_ending",
+    "register_hook",
+    "register_keys",
+    "register_pause",
+    "register_problems",
+    "register_receiver",
+    "register_section",
+    "scrub",
+    "scrub_text",
+    "sentry_status",
+    "subcommand",
+    "unmonitored",
+    "unregister_ending",
+    "unregister_hook",
+    "unregister_keys",
+    "unregister_pause",
+    "unregister_problems",
+    "unregister_receiver",
+    "unregister_section",
+    "watch_query",
+]
