@@ -28,11 +28,11 @@ BAD_SENTRY_OPTIONS = "crm_monitoring.E011"
 MIDDLEWARE_MISSING = "crm_monitoring.W001"
 """The middleware is missing. Write it first in `MIDDLEWARE`."""
 MIDDLEWARE_TWICE = "crm_monitoring.W002"
-"""The middleware stands in `MIDDLEWARE` more than once. Leave the first."""
+"""The middleware is in `MIDDLEWARE` more than once. Keep the first."""
 MIDDLEWARE_PLACE = "crm_monitoring.W003"
-"""The middleware stands behind another. Move it to the first place."""
+"""The middleware comes after another. Move it to the first place."""
 APP_PLACE = "crm_monitoring.W004"
-"""The app stands behind others in `INSTALLED_APPS`. Move it to the first place, to see those fail as they start."""
+"""The app comes after others in `INSTALLED_APPS`. Move it to the first place, to see those fail as they start."""
 PRINTED_TWICE = "crm_monitoring.W005"
 """A console handler of the root logger prints every line again. Take it out of `LOGGING`."""
 PII_WITH_ASGI = "crm_monitoring.W006"
@@ -72,7 +72,7 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
 def _no_dsn() -> Iterable[CheckMessage]:
     if not (status().enabled or status().local):
         yield checks.Warning(
-            "No SENTRY_DSN is set: errors are logged and reported nowhere.",
+            "SENTRY_DSN is not set: errors are logged but not reported anywhere.",
             hint="Set the environment variable SENTRY_DSN, or CRM_MONITORING['SENTRY_DSN'].",
             id=NO_DSN,
         )
@@ -145,14 +145,14 @@ def _middleware() -> Iterable[CheckMessage]:
         return
     if count > 1:
         yield checks.Warning(
-            f"The monitoring middleware stands {count} times in MIDDLEWARE.",
-            hint=f"Leave {MIDDLEWARE!r} in the first place only.",
+            f"The monitoring middleware is in MIDDLEWARE {count} times.",
+            hint=f"Keep {MIDDLEWARE!r} in the first place only.",
             id=MIDDLEWARE_TWICE,
         )
     before = [name for name in middleware[: middleware.index(MIDDLEWARE)] if name not in MAY_STAND_BEFORE]
     if before:
         yield checks.Warning(
-            f"The monitoring middleware stands behind {before[0]!r}: it does not see what fails or answers there.",
+            f"The monitoring middleware comes after {before[0]!r}: it does not see what fails or is answered there.",
             hint=f"Move {MIDDLEWARE!r} to the first place in MIDDLEWARE.",
             id=MIDDLEWARE_PLACE,
         )
@@ -161,7 +161,7 @@ def _middleware() -> Iterable[CheckMessage]:
 def _second_request_log() -> Iterable[CheckMessage]:
     if DJANGO_STRUCTLOG_MIDDLEWARE in settings.MIDDLEWARE:
         yield checks.Warning(
-            "django-structlog's middleware runs besides ours: every request is logged twice, and its user is read from the database.",
+            "django-structlog's middleware runs alongside ours: every request is logged twice, and its user is read from the database.",
             hint=f"Take {DJANGO_STRUCTLOG_MIDDLEWARE!r} out of MIDDLEWARE; ours extends it, and sends its signals.",
             id=SECOND_REQUEST_LOG,
         )
@@ -172,7 +172,7 @@ def _app_place() -> Iterable[CheckMessage]:
     before = [app.name for app in others if not app.name.startswith("django.contrib.")]
     if before:
         yield checks.Warning(
-            f"'crm_monitoring' stands behind {before[0]!r} in INSTALLED_APPS: what fails while that app starts is not reported.",
+            f"'crm_monitoring' comes after {before[0]!r} in INSTALLED_APPS: what fails while that app starts is not reported.",
             hint="Move 'crm_monitoring' to the first place in INSTALLED_APPS.",
             id=APP_PLACE,
         )

@@ -53,7 +53,7 @@ def problems() -> list[str]:
         # That the database cannot be asked is told by whoever writes to it.
         return found
     return found + [
-        f"Alerts wait for the channel {channel!r}, which last failed with {error}." for channel, error in failing
+        f"Alerts are waiting for the channel {channel!r}, which last failed with {error}." for channel, error in failing
     ]
 
 

@@ -57,7 +57,9 @@ def headline(figures: Figures, choice: Choice) -> list[Card]:
             _("Errors (%(window)s)") % {"window": window_name(figures.window.key)},
             figures.errors,
             formatting.count,
-            _("Events of level error and above, with those that the quota held back. One failure makes one event."),
+            _(
+                "Events of level error and above, including those that the quota held back. One failure makes one event."
+            ),
             worse="up",
             link=reverse("crm_monitoring_dashboard:issues"),
         ),

@@ -214,7 +214,7 @@ def test_a_channel_that_fails_is_tried_again_ever_later_and_stops_no_other(
     delivery.deliver()
 
     assert first == (1, "HTTP 500", moment_of(clock.now - 90 + 30))
-    assert health == ["Alerts wait for the channel 'hook 0', which last failed with HTTP 500."]
+    assert health == ["Alerts are waiting for the channel 'hook 0', which last failed with HTTP 500."]
     assert (failed.attempts, early, steps(hook), steps(second)) == (2, [], ["start"], ["start"])
     assert check_monitoring_health()["problems"] == []
     assert faults.sentences() == []
@@ -324,8 +324,8 @@ def test_a_failure_inside_of_alerting_makes_no_event_and_so_no_alert(
     assert transport.events == []
     assert [issue.title for issue in Issue.objects.using(ALIAS).all()] == ["ValueError: no such category"]
     assert check_monitoring_health()["problems"] == [
-        "Alerts wait for the channel 'hook 0', which last failed with HTTP 500.",
-        "Alerts wait for the channel 'slack', which last failed with URLError.",
+        "Alerts are waiting for the channel 'hook 0', which last failed with HTTP 500.",
+        "Alerts are waiting for the channel 'slack', which last failed with URLError.",
         "_send_alerts failed 1 time, last with ZeroDivisionError.",
     ]
 
