@@ -110,6 +110,7 @@ def _check(check_id: str, following: ast.stmt, path: Path) -> Check:
 _API = {
     "crm_monitoring": "What your code imports.",
     "crm_monitoring.testing": "For your own tests. With pytest, the fixture `captured_monitoring` gives the same for a whole test.",
+    "crm_monitoring.extending": "For apps that build on this one: see [Extending](extending.md).",
     "crm_monitoring.middleware": "For `MIDDLEWARE`.",
     "crm_monitoring.logs": "For `LOGGING`: see [your own logging set-up](log-lines.md#your-own-logging-set-up).",
     "crm_monitoring.views": "For `urls.py`.",
@@ -149,20 +150,30 @@ def public_names(module: str) -> tuple[str, ...]:
 
 def _module(module: str, about: str) -> str:
     owner = import_module(module)
-    return "\n".join(
-        [f"## {module}\n\n{about}\n", *(_entry(name, getattr(owner, name)) for name in public_names(module))]
-    )
+    names = [name for name in public_names(module) if not _is_shown_before(module, getattr(owner, name))]
+    entries = (_entry(name, getattr(owner, name), module in _USED_BY_CALLS) for name in names)
+    again = ", ".join(f"[`{name}`](#{name.lower()})" for name in public_names(module) if name not in names)
+    also = [f"Also here: {again}.\n"] if again else []
+    return "\n".join([f"## {module}\n\n{about}\n", *also, *entries])
 
 
-def _entry(name: str, thing: Any) -> str:
-    parts = [f"### {name}\n", _signature(name, thing), _docstring(thing)]
-    if inspect.isclass(thing):
+def _is_shown_before(module: str, thing: Any) -> bool:
+    top = import_module("crm_monitoring")
+    return module != "crm_monitoring" and any(thing is getattr(top, name) for name in top.__all__)
+
+
+def _entry(name: str, thing: Any, has_members: bool) -> str:
+    if not callable(thing):
+        return f"### {name}\n\n`{_value(thing)}`\n"
+    parts = [f"### {name}\n", f"```text\n{_call(name, thing)}\n```\n", _docstring(thing)]
+    if has_members and inspect.isclass(thing) and thing.__module__.startswith("crm_monitoring"):
         parts += [_member(member, value) for member, value in vars(thing).items() if _is_public(member, value)]
     return "\n".join(parts)
 
 
-def _signature(name: str, thing: Any) -> str:
-    return f"```text\n{_call(name, thing)}\n```\n" if callable(thing) else ""
+def _value(thing: Any) -> str:
+    members = getattr(thing, "__args__", ())
+    return " | ".join(member.__name__ for member in members) or repr(thing)
 
 
 def _call(name: str, thing: Any) -> str:
@@ -176,8 +187,10 @@ def _call(name: str, thing: Any) -> str:
 
 
 def _written(parameter: inspect.Parameter) -> inspect.Parameter:
-    is_annotated = parameter.annotation is not inspect.Parameter.empty
-    return parameter.replace(annotation=_Written(parameter.annotation)) if is_annotated else parameter
+    if parameter.annotation is not parameter.empty:
+        parameter = parameter.replace(annotation=_Written(parameter.annotation))
+    # An object that stands for "not given" has an address only.
+    return parameter.replace(default=_Written("...")) if " object at 0x" in repr(parameter.default) else parameter
 
 
 class _Written:

@@ -12,6 +12,7 @@ from celery.app import app_or_default
 
 from crm_monitoring import checks, conf
 from crm_monitoring.dashboard.alerts import channels, rules
+from crm_monitoring.management.subcommands import destinations, subcommands
 from tests.docs.markdown import Block, blocks, name_of
 
 Namespace = dict[str, Any]
@@ -35,6 +36,7 @@ def page(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     def run(path: Path) -> Namespace:
         module = types.ModuleType(f"page_{path.stem.replace('-', '_')}")
         module.__dict__.update(
+            __file__=str(path),
             INSTALLED_APPS=list(settings.INSTALLED_APPS),
             MIDDLEWARE=list(settings.MIDDLEWARE),
             CRM_MONITORING={},
@@ -47,6 +49,14 @@ def page(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
 
     yield run
     current_app.set_current()
+    for destination in filter(_is_of_a_page, tuple(destinations)):
+        destinations.remove(destination)
+    for name in [name for name, declared in subcommands.items() if _is_of_a_page(declared)]:
+        del subcommands[name]
+
+
+def _is_of_a_page(declared: Any) -> bool:
+    return str(declared.__module__).startswith("page_")
 
 
 def _run(block: Block, path: Path, module: types.ModuleType, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from tests.docs.markdown import README, ROOT, blocks
 
 pytestmark = pytest.mark.processes
 
+pytestmark = pytest.mark.processes
+
 VISIT = """
 import json
 from django.contrib.auth.models import User
