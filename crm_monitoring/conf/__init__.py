@@ -15,19 +15,17 @@ from typing import Any, NamedTuple, TypeVar, cast
 from django.conf import settings
 
 from crm_monitoring.conf import parsing
-from crm_monitoring.conf.formats import BAD_DSN, BAD_ENVIRONMENT, BAD_NETWORK, BAD_RATE, UNIX_SOCKET, token
-from crm_monitoring.conf.keys import (
-    BAD_LOG_LEVEL,
+from crm_monitoring.conf.declaring import (
     NO_FALLBACK,
     REQUIRED,
-    TRACES_SAMPLE_RATES,
     UNKNOWN_KEY,
-    Config,
     Key,
     Keys,
     key,
     parse_options,
 )
+from crm_monitoring.conf.formats import BAD_DSN, BAD_ENVIRONMENT, BAD_NETWORK, BAD_RATE, UNIX_SOCKET, token
+from crm_monitoring.conf.keys import BAD_LOG_LEVEL, TRACES_SAMPLE_RATES, Config
 from crm_monitoring.conf.parsing import (
     BAD_CHOICE,
     BAD_NUMBER,
@@ -70,9 +68,11 @@ __all__ = [
     "read",
     "register",
     "reset",
+    "shown",
     "token",
     "unregister",
     "values",
+    "without_userinfo",
 ]
 
 K = TypeVar("K", bound=Keys)

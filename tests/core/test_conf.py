@@ -522,10 +522,10 @@ def test_options_are_parsed_as_keys_are() -> None:
         ({"PAGER_TIME": 2}, "has an option 'PAGER_TIME', which a pager does not have", "Did you mean 'PAGER_TIMES'?"),
         (
             {"PAGER_TIMES": 10},
-            "has a PAGER_TIMES that is 10; it must be between 1 and 9",
+            "['PAGER_TIMES'] is 10; it must be between 1 and 9",
             "Write a number from 1 to 9.",
         ),
-        ({"PAGER_CODE": 12}, "has a PAGER_CODE that is of type int; it must be text", "Write it in quotes."),
+        ({"PAGER_CODE": 12}, "['PAGER_CODE'] is of type int; it must be text", "Write it in quotes."),
     ],
 )
 def test_the_first_option_that_cannot_be_used_is_told(given: dict[str, Any], complaint: str, hint: str) -> None:
@@ -540,7 +540,7 @@ def test_an_option_without_default_has_to_be_given() -> None:
 
     with pytest.raises(Unusable, match="has no code") as missing:
         parse_options(needed, {}, "a pager")
-    with pytest.raises(Unusable, match="has a code that is empty"):
+    with pytest.raises(Unusable, match=r"\['code'\] is empty"):
         parse_options(needed, {"code": " "}, "a pager")
 
     assert missing.value.hint == "Write 'code': the code that you were given."

@@ -17,16 +17,14 @@ from crm_monitoring.dashboard.models import (
     Deploy,
     Event,
     Issue,
-    MetricRow,
     Sighting,
     SlowTransaction,
 )
 from tests.dashboard.bodies import PAYLOAD, Page, hostile, hostile_transaction, keep, keep_slow
-from tests.dashboard.traffic import measured
 
 pytestmark = pytest.mark.django_db
 
-SHOWN = [Issue, Event, SlowTransaction, Sighting, MetricRow, Deploy, Alert, Delivery]
+SHOWN = [Issue, Event, SlowTransaction, Sighting, Deploy, Alert, Delivery]
 
 
 @pytest.fixture
@@ -45,7 +43,6 @@ def rows() -> dict[type, Any]:
         Event: Event.objects.get(),
         SlowTransaction: keep_slow(hostile_transaction()),
         Sighting: Sighting.objects.get(),
-        MetricRow: _saved(measured(PAYLOAD, [1.0])),
         Deploy: _saved(
             Deploy(release=PAYLOAD, environment="production", moment=timezone.now(), url="javascript:alert(1)")
         ),

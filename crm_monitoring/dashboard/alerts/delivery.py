@@ -16,9 +16,10 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from crm_monitoring.dashboard.alerts import channels
-from crm_monitoring.dashboard.alerts.channels import TIMEOUT_SECONDS, Channel, NotSent
+from crm_monitoring.dashboard.alerts.channels import Channel, NotSent
 from crm_monitoring.dashboard.alerts.messages import Message, from_json
 from crm_monitoring.dashboard.models import Delivery
+from crm_monitoring.dashboard.posting import TIMEOUT_SECONDS
 from crm_monitoring.dashboard.store import alerts, database
 from crm_monitoring.extending import after_fork
 from crm_monitoring.faults import guarded
@@ -54,7 +55,7 @@ def try_now(channel: Channel, message: Message) -> None:
 
     def send() -> None:
         try:
-            channel.send(message, "test")
+            channels.send(channel, message, "test")
         except NotSent as error:
             failures[0] = error
         else:
@@ -88,7 +89,7 @@ class _Sender:
                     # In a context of its own: it is nobody's request, command or trace.
                     target=Context().run,
                     args=(latest._send_alerts,),
-                    name=f"crm_monitoring-alerts-{channel.type}",
+                    name=f"crm_monitoring-alerts-{channel.name}",
                     daemon=True,
                 )
                 latest._thread.start()
@@ -118,7 +119,7 @@ class _Sender:
             return False
         self._current = delivery
         try:
-            self.channel.send(from_json(delivery.body), str(delivery.pk))
+            channels.send(self.channel, from_json(delivery.body), str(delivery.pk))
         except NotSent as error:
             self._outcome.error = error.reason
             alerts.note_failed(delivery, error.reason, time(), error.retry_after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -16,15 +16,15 @@ from django.utils.translation import gettext as _
 
 from crm_monitoring import conf
 from crm_monitoring.dashboard import config
-from crm_monitoring.dashboard.alerts.evaluation import Change, Finding, Step
-from crm_monitoring.dashboard.alerts.rules import MINUTE, Kind, Rule
+from crm_monitoring.dashboard.alerts.evaluation import Change, Step
+from crm_monitoring.dashboard.alerts.rules import MINUTE, Rule
+from crm_monitoring.dashboard.alerts.rules.errors import ErrorRate
 from crm_monitoring.dashboard.models import Alert, Event, Issue
 from crm_monitoring.dashboard.pages.presentation import Frame, present
 from crm_monitoring.dashboard.store import alerts, issues
 from crm_monitoring.extending import scrub_text
 
 STACK_FRAMES = 5
-ISSUE_KINDS = (Kind.NEW_ISSUE, Kind.BUSY_ISSUE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def of_change(change: Change, alert: Alert, now: datetime) -> Message:
             Message(
                 step=change.step.value,
                 rule=change.rule.name,
-                kind=change.rule.kind.value,
+                kind=change.rule.kind,
                 environment=alert.environment,
                 headline=_headline(change.rule, alert.title),
                 status=_status(change),
@@ -161,58 +161,14 @@ def _status(change: Change) -> str:
     return _("Still firing") if change.step is Step.REMINDER else _("Over")
 
 
-def describe(rule: Rule) -> str:
-    """Return what a rule looks for, in words and in the current language."""
-    return _headline(rule, "")
-
-
 def _headline(rule: Rule, title: str) -> str:
-    said = _SENTENCES[rule.kind, rule.of]() % {"threshold": f"{rule.threshold:g}", "minutes": rule.window // MINUTE}
-    return f"{said}: {title}" if title else said
-
-
-# The texts are where gettext finds them, and read when they are asked for.
-_SENTENCES: Mapping[tuple[Kind, str], Callable[[], str]] = {
-    (Kind.NEW_ISSUE, ""): lambda: _("New issue"),
-    (Kind.ERROR_RATE, ""): lambda: _("More than %(threshold)s errors a minute"),
-    (Kind.SLOW, "p95"): lambda: _("P95 of requests is over %(threshold)s ms"),
-    (Kind.SLOW, "average"): lambda: _("Requests take more than %(threshold)s ms on average"),
-    (Kind.SLOW, "any"): lambda: _("A request took more than %(threshold)s ms"),
-    (Kind.APDEX_BELOW, ""): lambda: _("Apdex below %(threshold)s"),
-    (Kind.FAILED_PERCENT, ""): lambda: _("More than %(threshold)s %% of requests failed"),
-    (Kind.NO_REQUESTS, ""): lambda: _("No requests for %(minutes)s minutes"),
-    (Kind.SLOW_OPERATION, "p95"): lambda: _("P95 of operations is over %(threshold)s ms"),
-    (Kind.SLOW_OPERATION, "average"): lambda: _("Operations take more than %(threshold)s ms on average"),
-    (Kind.SLOW_OPERATION, "any"): lambda: _("An operation took more than %(threshold)s ms"),
-    (Kind.BUSY_ISSUE, "events"): lambda: _("More than %(threshold)s events of an issue in %(minutes)s minutes"),
-    (Kind.BUSY_ISSUE, "users"): lambda: _("More than %(threshold)s users affected by an issue in %(minutes)s minutes"),
-}
-
-_UNITS: Mapping[Kind, Callable[[], str]] = {
-    Kind.NEW_ISSUE: lambda: _("events: %(value)s"),
-    Kind.ERROR_RATE: lambda: _("%(value)s errors a minute"),
-    Kind.SLOW: lambda: _("%(value)s ms"),
-    Kind.APDEX_BELOW: lambda: _("Apdex %(value)s"),
-    Kind.FAILED_PERCENT: lambda: _("%(value)s %% failed"),
-    Kind.NO_REQUESTS: lambda: _("%(value)s minutes without a request"),
-    Kind.SLOW_OPERATION: lambda: _("%(value)s ms"),
-    Kind.BUSY_ISSUE: lambda: _("%(value)s in the window"),
-}
-
-
-def measured(finding: Finding) -> str:
-    """Return what was measured, with its unit and in the current language."""
-    if finding.value is None:
-        return _("not enough data")
-    return _UNITS[finding.rule.kind]() % {
-        "value": f"{round(finding.value, 2):g}" if finding.value < 1e6 else int(finding.value)
-    }
+    return f"{rule.describe()}: {title}" if title else rule.describe()
 
 
 def _figures(change: Change) -> Iterator[tuple[str, str]]:
     finding = change.finding
     if finding is not None:
-        yield _("Measured"), measured(finding)
+        yield _("Measured"), change.rule.measured(finding.value)
         if finding.requests is not None:
             yield (
                 _("Counted"),
@@ -228,9 +184,9 @@ def _figures(change: Change) -> Iterator[tuple[str, str]]:
 
 
 def _of_issue(change: Change, subject: str) -> dict[str, Any]:
-    issue = alerts.issue_of(subject) if change.rule.kind in ISSUE_KINDS else None
+    issue = alerts.issue_of(subject) if change.rule.is_about_issues else None
     if issue is None:
-        return {"url": _address("issues") if change.rule.kind is Kind.ERROR_RATE else ""}
+        return {"url": _address("issues") if isinstance(change.rule, ErrorRate) else ""}
     stack = () if change.step is Step.END else tuple(_stack(issue))
     return {"url": _address("issue", issue.pk), "stack": stack}
 

@@ -20,8 +20,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts import channels, delivery, evaluation, messages, rules
 from crm_monitoring.dashboard.alerts.delivery import Outcome
-from crm_monitoring.dashboard.alerts.evaluation import Change, Finding, Step
-from crm_monitoring.dashboard.alerts.rules import Rule
+from crm_monitoring.dashboard.alerts.evaluation import Change, Step
+from crm_monitoring.dashboard.alerts.rules import Finding, Rule
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Alert
 from crm_monitoring.dashboard.store import alerts, database, leases
@@ -84,7 +84,7 @@ def _wait_for_turn() -> bool:
 
 def look(now: float) -> list[tuple[Rule, list[Finding], list[Change]]]:
     """Return what each rule finds, and what would change; changes nothing."""
-    found = [(rule, evaluation.findings(rule, now)) for rule in rules.active()]
+    found = [(rule, list(rule.findings(now))) for rule in rules.active()]
     return [(rule, all_of, evaluation.changes(rule, all_of, alerts.of(rule.name), now)) for rule, all_of in found]
 
 

@@ -17,8 +17,8 @@ from django.utils.connection import ConnectionDoesNotExist
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts import channels, delivery, messages, scheduler
 from crm_monitoring.dashboard.alerts.channels import NotSent
-from crm_monitoring.dashboard.alerts.evaluation import Change, Finding
-from crm_monitoring.dashboard.alerts.rules import Rule
+from crm_monitoring.dashboard.alerts.evaluation import Change
+from crm_monitoring.dashboard.alerts.rules import Finding, Rule
 from crm_monitoring.dashboard.models import Alert
 from crm_monitoring.dashboard.store import database
 from crm_monitoring.extending import Subcommand, scrub_text
@@ -95,7 +95,7 @@ class Alerts(Subcommand):
 
     def _print_findings(self) -> None:
         for rule, found, changes in scheduler.look(time()):
-            self.stdout.write(self.style.MIGRATE_HEADING(f"{rule.name}: {messages.describe(rule)}"))
+            self.stdout.write(self.style.MIGRATE_HEADING(f"{rule.name}: {rule.describe()}"))
             for line in list(_described(rule, found, changes)) or [NOTHING]:
                 self.stdout.write(f"  {line}")
 
@@ -106,7 +106,7 @@ def _described(rule: Rule, found: Iterable[Finding], changes: Iterable[Change]) 
         said = "fires" if finding.is_breach else "does not fire"
         change = steps.pop(_key(finding), None)
         message = f"; would send: {change.step.value}" if change else ""
-        yield f"{_subject(finding)}: {said}, {messages.measured(finding)}{message}"
+        yield f"{_subject(finding)}: {said}, {rule.measured(finding.value)}{message}"
     for change in steps.values():
         yield f"{_subject(change.about)}: has ended; would send: {change.step.value}"
 

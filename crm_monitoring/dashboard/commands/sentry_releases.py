@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 from datetime import UTC
-from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from crm_monitoring import conf
-from crm_monitoring.dashboard.config import DashboardConfig as Config
+from crm_monitoring.dashboard import posting
+from crm_monitoring.dashboard.config import DashboardConfig
 from crm_monitoring.dashboard.models import Deploy
+from crm_monitoring.dashboard.posting import Answer, NoAnswer
 from crm_monitoring.extending import FILTERED, scrub_text
 
-TIMEOUT_SECONDS = 10.0
 KEYS = ("SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY_PROJECT")
 
-_MAX_MESSAGE = 500
 _ADVICE = {
     401: "It does not know the token: is SENTRY_AUTH_TOKEN right, and not revoked?",
     403: "The token may not do this: it needs the scope project:releases or org:ci, and access to SENTRY_PROJECT.",
@@ -35,13 +32,7 @@ class NotTold(Exception):
     """What Sentry was not told, why, and what to do about it. It never holds the token."""
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    # A redirect would take the token along, wherever it leads.
-    def redirect_request(self, *args: Any) -> None:
-        return None
-
-
-def tell(deploy: Deploy, config: Config) -> str:
+def tell(deploy: Deploy, config: DashboardConfig) -> str:
     """
     Create the release and its deploy at Sentry. A release that exists already stays as it is.
 
@@ -49,7 +40,7 @@ def tell(deploy: Deploy, config: Config) -> str:
         What was created, in words.
 
     Raises:
-        NotTold: The server refused it, or there was no answer within `TIMEOUT_SECONDS`.
+        NotTold: The server refused it, or there was no answer within `posting.TIMEOUT_SECONDS`.
     """
     releases = f"{config.SENTRY_URL}api/0/organizations/{quote(config.SENTRY_ORG, safe='')}/releases/"
     _post("release", releases, config, {"version": deploy.release, "projects": [config.SENTRY_PROJECT]})
@@ -66,49 +57,44 @@ def tell(deploy: Deploy, config: Config) -> str:
     return "release and deploy"
 
 
-def _post(what: str, url: str, config: Config, body: dict[str, Any]) -> None:
+def _post(what: str, url: str, config: DashboardConfig, body: dict[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {config.SENTRY_AUTH_TOKEN}", "Content-Type": "application/json"}
-    request = Request(url, json.dumps(body).encode(), headers, method="POST")  # noqa: S310 - SENTRY_URL is http or https
     try:
-        complaint = _complaint_of_answer(request, config)
-    except (OSError, HTTPException) as error:
+        complaint = _complaint_of_answer(posting.post(url, json.dumps(body).encode(), headers), config)
+    except NoAnswer as error:
         complaint = _complaint_of_connection(error, config)
     if complaint:
         raise NotTold(f"The {what} was not created at {config.SENTRY_URL}: {complaint}")
 
 
-def _complaint_of_answer(request: Request, config: Config) -> str | None:
-    try:
-        with build_opener(_NoRedirects).open(request, timeout=TIMEOUT_SECONDS) as answer:
-            if answer.headers.get_content_type() == "application/json":
-                return None
-            return "the answer is not JSON. Is SENTRY_URL a Sentry server?"
-    except HTTPError as error:
-        with error:
-            return f"the server answered {error.code}. {_advice(error, config)}"
+def _complaint_of_answer(answer: Answer, config: DashboardConfig) -> str | None:
+    if not 200 <= answer.status < 300:
+        return f"the server answered {answer.status}. {_advice(answer, config)}"
+    if not answer.headers.get("Content-Type", "").startswith("application/json"):
+        return "the answer is not JSON. Is SENTRY_URL a Sentry server?"
+    return None
 
 
-def _advice(error: HTTPError, config: Config) -> str:
-    if error.code == 400:
-        return f"It says: {_shown(error.read(_MAX_MESSAGE).decode(errors='replace'), config)}"
-    if 300 <= error.code < 400:
-        target = urlsplit(error.headers.get("Location", ""))
+def _advice(answer: Answer, config: DashboardConfig) -> str:
+    if answer.status == 400:
+        return f"It says: {_shown(answer.body.decode(errors='replace'), config)}"
+    if 300 <= answer.status < 400:
+        target = urlsplit(answer.headers.get("Location", ""))
         return f"It redirects to {_shown(f'{target.scheme}://{target.netloc}/', config)}: use that as SENTRY_URL, if it is right."
-    if error.code >= 500:
+    if answer.status >= 500:
         return "The problem is on the server's side: try again later."
-    return _ADVICE.get(error.code, "Is SENTRY_URL a Sentry server?")
+    return _ADVICE.get(answer.status, "Is SENTRY_URL a Sentry server?")
 
 
-def _complaint_of_connection(error: Exception, config: Config) -> str:
-    reason = getattr(error, "reason", error)
-    if isinstance(reason, TimeoutError):
-        return f"no answer within {TIMEOUT_SECONDS:g} s. Try again later, or ask whoever runs the server."
+def _complaint_of_connection(error: NoAnswer, config: DashboardConfig) -> str:
+    if error.reason == TimeoutError.__name__:
+        return f"no answer within {posting.TIMEOUT_SECONDS:g} s. Try again later, or ask whoever runs the server."
+    said = f"{error.reason}: {error.detail}" if error.detail else error.reason
     return (
-        f"no connection ({_shown(f'{type(reason).__name__}: {reason}', config)}). "
-        "Is SENTRY_URL right, and is there a firewall or a proxy in between?"
+        f"no connection ({_shown(said, config)}). Is SENTRY_URL right, and is there a firewall or a proxy in between?"
     )
 
 
-def _shown(text: str, config: Config) -> str:
-    printable = "".join(sign if sign.isprintable() else " " for sign in text)
+def _shown(text: str, config: DashboardConfig) -> str:
+    printable = "".join(character if character.isprintable() else " " for character in text)
     return scrub_text(printable.replace(config.SENTRY_AUTH_TOKEN, FILTERED)).strip()

@@ -15,8 +15,7 @@ from django.views.decorators.http import require_safe
 
 from crm_monitoring.dashboard import config, flushing
 from crm_monitoring.dashboard.alerts import channels, rules
-from crm_monitoring.dashboard.alerts.messages import ISSUE_KINDS, describe
-from crm_monitoring.dashboard.alerts.rules import Kind, Rule
+from crm_monitoring.dashboard.alerts.rules import Rule
 from crm_monitoring.dashboard.models import Alert, Delivery
 from crm_monitoring.dashboard.pages import formatting
 from crm_monitoring.dashboard.pages.access import dashboard_view
@@ -101,7 +100,7 @@ def now_firing() -> list[AlertRow]:
 def _rule_row(rule: Rule, firing: int) -> RuleRow:
     return RuleRow(
         rule,
-        describe(rule),
+        rule.describe(),
         duration(rule.window),
         duration(rule.cooldown),
         rule.channels or tuple(config.get().ALERT_CHANNELS),
@@ -114,30 +113,15 @@ def _alert_row(alert: Alert, active: Mapping[str, Rule]) -> AlertRow:
     if rule is None:
         # It is gone from the setting, and with it what it looked for.
         return AlertRow(alert, str(alert), "", formatting.NOTHING, "")
-    looked_for = describe(rule)
+    looked_for = rule.describe()
     title, below = (alert.title, looked_for) if alert.title else (looked_for, "")
-    return AlertRow(alert, title, below, figure(rule.kind, alert.value), _link(alert, rule.kind))
+    return AlertRow(alert, title, below, rule.measured(alert.value), _link(alert, rule))
 
 
-def _link(alert: Alert, kind: Kind) -> str:
-    if kind in ISSUE_KINDS:
+def _link(alert: Alert, rule: Rule) -> str:
+    if rule.is_about_issues:
         return reverse("crm_monitoring_dashboard:issue", args=(alert.subject,)) if alert.subject.isdecimal() else ""
     return figures_of(alert.subject) if alert.subject else reverse("crm_monitoring_dashboard:overview")
-
-
-def figure(kind: Kind, value: float | None) -> str:
-    """Return what was measured, in the unit of the rules of that kind; "–" where nothing was."""
-    match kind:
-        case Kind.NO_REQUESTS:
-            return formatting.NOTHING if value is None else duration(round(value * 60))
-        case Kind.SLOW | Kind.SLOW_OPERATION:
-            return formatting.milliseconds(value)
-        case Kind.APDEX_BELOW:
-            return formatting.score(value)
-        case Kind.FAILED_PERCENT:
-            return formatting.percent(None if value is None else value / 100)
-        case _:
-            return formatting.count(value)
 
 
 def duration(seconds: int) -> str:

@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 import traceback
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 from django.core import mail
 
 from crm_monitoring import check_monitoring_health
+from crm_monitoring.conf import REQUIRED, key, parsing
+from crm_monitoring.dashboard import posting
 from crm_monitoring.dashboard.alerts import channels
-from crm_monitoring.dashboard.alerts.channels import Channel, NotSent, parse, slack_blocks
+from crm_monitoring.dashboard.alerts.channels import Channel, NotSent, parse, slack
+from crm_monitoring.dashboard.alerts.channels.slack import slack_blocks
 from crm_monitoring.dashboard.alerts.messages import Message, as_text, from_json
 from tests.dashboard.receivers import HANG, Hook, Mailbox, a_hook, a_mail_server, use_mail_server
 
@@ -63,7 +67,7 @@ def hook() -> Iterator[Hook]:
 
 def failure(one: Channel) -> NotSent:
     with pytest.raises(NotSent) as raised:
-        one.send(MESSAGE, "7")
+        channels.send(one, MESSAGE, "7")
     return raised.value
 
 
@@ -152,7 +156,7 @@ def test_slack_takes_the_longest_and_the_shortest_message(hook: Hook) -> None:
 
 
 def test_slack_refuses_what_it_cannot_show(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "slack_blocks", lambda message: [])
+    monkeypatch.setattr(slack, "slack_blocks", lambda message: [])
 
     assert failure(channel(type="slack", url=hook.url)).reason == "HTTP 400"
 
@@ -194,7 +198,7 @@ def test_a_webhook_that_does_not_take_it_is_told(hook: Hook, status: int, reason
 
 @pytest.mark.parametrize("options", [{"type": "webhook", "secret": SECRET}, {"type": "slack"}])
 def test_a_server_that_hangs_is_left(hook: Hook, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]) -> None:
-    monkeypatch.setattr(channels, "TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(posting, "TIMEOUT_SECONDS", 1.0)
     hook.statuses = [HANG]
 
     assert failure(channel(url=hook.url, **options)).reason == "TimeoutError"
@@ -202,7 +206,7 @@ def test_a_server_that_hangs_is_left(hook: Hook, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("options", [{"type": "webhook", "secret": SECRET}, {"type": "slack"}])
 def test_a_server_that_is_not_there_is_told(options: dict[str, str]) -> None:
-    assert failure(channel(url="http://127.0.0.1:1/hook", **options)).reason == "URLError"
+    assert failure(channel(url="http://127.0.0.1:1/hook", **options)).reason == "ConnectionRefusedError"
 
 
 # -- secrets --------------------------------------------------------------------------------------------------------------
@@ -213,7 +217,7 @@ def test_no_failure_shows_an_address_or_a_secret(hook: Hook, kind: str) -> None:
     hook.statuses = [500]
     log = io.StringIO()
     handler = logging.StreamHandler(log)
-    levels = {name: logging.getLogger(name).level for name in ("", "slack_sdk")}
+    levels = {name: logging.getLogger(name).level for name in ("", "urllib3")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.DEBUG)
     logging.getLogger().addHandler(handler)
@@ -260,18 +264,22 @@ def test_no_sentence_of_the_check_or_the_health_view_shows_one(monitoring: Any, 
     [
         ("team@example.org", "is of type str", "Write a dict"),
         ({}, "has no type", "Use one of email, slack, webhook."),
-        ({"type": "mail"}, "has an unknown type", "Did you mean 'email'?"),
-        ({"type": 7}, "has an unknown type", "Use one of"),
+        ({"type": "mail"}, "has a type that is 'mail', which is unknown", "Did you mean 'email'?"),
+        ({"type": 7}, "has a type that is 7, which is unknown", "Use one of"),
         ({"type": "email", "too": []}, "has an option 'too', which email does not have", "Did you mean 'to'?"),
         ({"type": "email"}, "has no addresses", "or set ADMINS"),
-        ({"type": "email", "to": []}, "has no addresses", "or set ADMINS"),
-        ({"type": "email", "to": "team@example.org"}, "has no addresses", '"to": ["team@example.org"]'),
-        ({"type": "email", "to": ["team"]}, "has an address that is not valid", '"to": ["team@example.org"]'),
-        ({"type": "email", "to": [7]}, "has an address that is not valid", '"to": ["team@example.org"]'),
+        ({"type": "email", "to": []}, "['to'] is not a list of addresses", "or set ADMINS"),
+        (
+            {"type": "email", "to": "team@example.org"},
+            "['to'] is not a list of addresses",
+            '"to": ["team@example.org"]',
+        ),
+        ({"type": "email", "to": ["team"]}, "has an item that is not an address", '"to": ["team@example.org"]'),
+        ({"type": "email", "to": [7]}, "has an item that is not an address", '"to": ["team@example.org"]'),
         ({"type": "slack"}, "has no url", "https://hooks.slack.com/services/..."),
-        ({"type": "slack", "url": " "}, "has no url", "https://hooks.slack.com/services/..."),
+        ({"type": "slack", "url": " "}, "['url'] is empty", "https://hooks.slack.com/services/..."),
         ({"type": "slack", "url": "hooks.slack.com"}, "is not an http or https URL", "https://hooks"),
-        ({"type": "webhook", "url": "https://a/"}, "has no secret", '"secret"'),
+        ({"type": "webhook", "url": "https://a/"}, "has no secret", "Write 'secret': "),
         ({"type": "webhook", "url": "https://a:b/", "secret": "s"}, "does not parse", "https://pager"),
     ],
 )
@@ -288,12 +296,89 @@ def test_a_channel_needs_a_name() -> None:
     assert "has no usable name" in parse({"": {"type": "slack"}})[1][0].message
 
 
-def test_slack_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "find_spec", lambda name: None)
+class Phone(Channel):
+    """A channel of a project's own."""
 
-    _, (problem,) = parse({"it": {"type": "slack", "url": "https://hooks.slack.com/"}})
+    number: str = key(REQUIRED, parsing.filled("Write a number."), "the number to call.", secret=True)
 
-    assert problem.hint == 'Run `pip install "crm-monitoring[slack]"`.'
+    def send(self, message: Message, delivery: str) -> None:
+        if self.number == "0":
+            raise RuntimeError("hunter2")
+
+
+def test_a_channel_of_your_own_is_named_by_its_dotted_path() -> None:
+    phone = channel(type=f"{__name__}.Phone", number="0123")
+
+    assert isinstance(phone, Phone)
+    assert (phone.name, phone.number) == ("it", "0123")
+    assert "0123" not in repr(phone)
+    channels.send(phone, MESSAGE, "7")
+
+
+def test_whatever_a_channel_of_your_own_raises_is_a_message_that_is_not_sent() -> None:
+    refused = failure(channel(type=f"{__name__}.Phone", number="0"))
+
+    assert refused.reason == "RuntimeError"
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint", "hint"),
+    [
+        ({"number": 7}, "['number'] is of type int; it must be text", "Write it in quotes."),
+        ({}, "has no number", "Write 'number': the number to call."),
+        ({"nummer": "7"}, "has an option 'nummer', which phone does not have", "Did you mean 'number'?"),
+    ],
+)
+def test_the_options_of_a_channel_of_your_own_are_checked(given: Any, complaint: str, hint: str) -> None:
+    _, (problem,) = parse({"it": {"type": f"{__name__}.Phone", **given}})
+
+    assert complaint in problem.message
+    assert problem.hint == hint
+
+
+# -- proxies --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
+    """A proxy that the environment names, which answers for everybody."""
+    with a_hook() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.replace("http://", "http://user:pass%20word@"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        yield proxy
+
+
+def test_the_proxy_of_the_environment_is_used(proxy: Hook) -> None:
+    channel(type="webhook", url="http://pager.invalid/hook", secret=SECRET).send(MESSAGE, "7")
+
+    ((headers, _),) = proxy.posts
+    assert headers["Host"] == "pager.invalid"
+    assert headers["proxy-authorization"] == f"Basic {b64encode(b'user:pass word').decode()}"
+
+
+def test_whom_the_environment_excepts_is_asked_directly(
+    proxy: Hook, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    hook.strict = False
+
+    channel(type="webhook", url=hook.url, secret=SECRET).send(MESSAGE, "7")
+
+    assert (len(proxy.posts), len(hook.posts)) == (0, 1)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "127.0.0.1:1"])
+def test_a_proxy_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("http_proxy", address)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    refused = failure(channel(type="webhook", url="http://pager.invalid/hook", secret=SECRET))
+
+    assert refused.reason == "ConnectionRefusedError"
+
+
+def test_an_address_that_no_library_can_read_is_told() -> None:
+    assert failure(channel(type="webhook", url="http://a..b/", secret=SECRET)).reason
 
 
 def test_the_text_leaves_out_what_there_is_not() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from crm_monitoring.dashboard.alerts import evaluation, scheduler
-from crm_monitoring.dashboard.alerts.evaluation import Finding, Step, errors_a_minute
+from crm_monitoring.dashboard.alerts import scheduler
+from crm_monitoring.dashboard.alerts.evaluation import Step
 from crm_monitoring.dashboard.alerts.messages import Message, from_json
-from crm_monitoring.dashboard.alerts.rules import Rule, parse
+from crm_monitoring.dashboard.alerts.rules import Finding, Rule, parse
+from crm_monitoring.dashboard.alerts.rules.errors import errors_a_minute
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Alert, Delivery, Event, Issue
 from crm_monitoring.dashboard.store import alerts
@@ -39,7 +40,7 @@ def rule(kind: str, **options: Any) -> Rule:
 
 
 def find(kind: str, **options: Any) -> list[Finding]:
-    return evaluation.findings(rule(kind, **options), NOW)
+    return list(rule(kind, **options).findings(NOW))
 
 
 def breaches(kind: str, **options: Any) -> list[tuple[str, str]]:

@@ -14,9 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from crm_monitoring.dashboard.alerts import rules
-from crm_monitoring.dashboard.alerts.messages import describe
 from crm_monitoring.dashboard.models import Alert, Delivery
-from crm_monitoring.dashboard.pages.alerts import EXAMPLE, duration, figure
+from crm_monitoring.dashboard.pages.alerts import EXAMPLE, duration
 from tests.dashboard.bodies import PAYLOAD, Page, keep_failure
 
 pytestmark = pytest.mark.django_db
@@ -108,7 +107,7 @@ def test_what_it_says_to_write_is_right(reader: Client, settings: Any) -> None:
 @pytest.mark.usefixtures("channel")
 def test_the_rules_are_shown_with_their_thresholds(reader: Client) -> None:
     text = page_of(reader).text
-    words = {rule.name: describe(rule) for rule in rules.active()}
+    words = {rule.name: rule.describe() for rule in rules.active()}
 
     assert f"{words['new_issue']} new_issue ok 1 day everywhere team 1 day" in text
     assert f"{words['error_rate']} error_rate ok 1 minute everywhere team 1 hour" in text
@@ -145,7 +144,7 @@ def test_what_fires_is_on_both_pages_with_figure_and_age(reader: Client) -> None
     for address in (ADDRESS, "/monitoring/"):
         text = page_of(reader, address).text
         assert "Firing now 1" in text
-        assert "More than 10 errors a minute error_rate production 42 2 hours ago" in text
+        assert "More than 10 errors a minute error_rate production 42 errors a minute 2 hours ago" in text
     assert "error_rate firing 1 minute" in page_of(reader).text
 
 
@@ -252,15 +251,8 @@ def test_it_speaks_french(reader: Client) -> None:
     assert "Règles" in text
 
 
-# -- figures --------------------------------------------------------------------------------------------------------------
+# -- lengths --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", rules.Kind)
-def test_every_kind_of_rule_has_a_figure(kind: rules.Kind) -> None:
-    assert figure(kind, None) == "–"
-    assert figure(kind, 0.5) != "–"
-
-
-def test_silence_is_measured_in_minutes() -> None:
-    assert figure(rules.Kind.NO_REQUESTS, 90.0) == "1\xa0hour, 30\xa0minutes"
+def test_lengths_of_time_are_in_words() -> None:
     assert duration(5 * 60) == "5\xa0minutes"

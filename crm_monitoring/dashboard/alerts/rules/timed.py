@@ -1,0 +1,154 @@
+"""Rules over requests and operations: how long they take, how many fail."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from django.utils.translation import gettext as _
+
+from crm_monitoring.conf import key, parsing
+from crm_monitoring.dashboard.alerts.rules.rule import MINUTE, Finding, Rule, at_least, number
+from crm_monitoring.dashboard.metrics.sketch import apdex
+from crm_monitoring.dashboard.models import Kind
+from crm_monitoring.dashboard.store import alerts
+from crm_monitoring.dashboard.store.digests import floor_to
+from crm_monitoring.dashboard.store.sums import Tally
+
+PERCENT = 100.0
+
+
+class Timed(Rule):
+    """What is measured of a window, of all requests together or of each endpoint by itself."""
+
+    counted: ClassVar[Kind] = Kind.REQUEST
+
+    threshold: float
+    endpoints: tuple[str, ...] = key((), parsing.names, "Of what, each by itself. Default: all together.")
+    minimum: int = at_least(10)
+
+    def findings(self, now: float) -> Iterator[Finding]:
+        """Judge each subject of each environment."""
+        start = floor_to(now, MINUTE) - self.window
+        for environment, names in alerts.tallies(self.counted, start).items():
+            if self.counts_in(environment):
+                for subject, tally in self._subjects(names):
+                    yield self._judged(environment, subject, tally)
+
+    def _subjects(self, names: Mapping[str, Tally]) -> Iterator[tuple[str, Tally]]:
+        if self.endpoints or self.counted is Kind.OPERATION:
+            yield from ((name, tally) for name, tally in names.items() if not self.endpoints or name in self.endpoints)
+            return
+        total = Tally()
+        for tally in names.values():
+            total.add(tally)
+        yield "", total
+
+    def _judged(self, environment: str, subject: str, tally: Tally) -> Finding:
+        value = self.figure(tally) if tally.count >= self.minimum else None
+        return Finding(
+            environment=environment,
+            subject=subject,
+            title=subject,
+            value=value,
+            requests=tally.count,
+            is_breach=value is not None and self.breaks(value),
+        )
+
+    @abstractmethod
+    def figure(self, tally: Tally) -> float | None:
+        """Return what is compared with the threshold, of at least one request."""
+
+    def breaks(self, value: float) -> bool:
+        """Whether a value is a breach."""
+        return value > self.threshold
+
+
+class Slow(Timed):
+    """Requests that take long."""
+
+    kind = "slow"
+
+    threshold: float = key(1000.0, parsing.number(), "Milliseconds.")
+    of: str = key("p95", parsing.choice(("p95", "average", "any"), "a measure of durations"), "p95, average or any.")
+
+    def figure(self, tally: Tally) -> float | None:
+        """Return milliseconds."""
+        if self.of == "p95":
+            return tally.sketch.quantile(0.95)
+        return tally.slowest_ms if self.of == "any" else tally.duration_ms / tally.count
+
+    def describe(self) -> str:
+        """Return what it looks for."""
+        return {
+            "p95": _("P95 of requests is over %(threshold)s ms"),
+            "average": _("Requests take more than %(threshold)s ms on average"),
+            "any": _("A request took more than %(threshold)s ms"),
+        }[self.of] % {"threshold": number(self.threshold)}
+
+    def shown(self, value: float) -> str:
+        """Return milliseconds."""
+        return _("%(value)s ms") % {"value": number(value)}
+
+
+class SlowOperation(Slow):
+    """Operations that take long, each by itself."""
+
+    kind = "slow_operation"
+    counted = Kind.OPERATION
+
+    of: str = key("any", parsing.choice(("p95", "average", "any"), "a measure of durations"), "p95, average or any.")
+    minimum: int = at_least(1)
+
+    def describe(self) -> str:
+        """Return what it looks for."""
+        return {
+            "p95": _("P95 of operations is over %(threshold)s ms"),
+            "average": _("Operations take more than %(threshold)s ms on average"),
+            "any": _("An operation took more than %(threshold)s ms"),
+        }[self.of] % {"threshold": number(self.threshold)}
+
+
+class ApdexBelow(Timed):
+    """Users who are not content."""
+
+    kind = "apdex_below"
+
+    threshold: float = key(0.7, parsing.number(0, 1), "Apdex, from 0 to 1.")
+
+    def figure(self, tally: Tally) -> float | None:
+        """Return the Apdex."""
+        return apdex(tally.count, tally.satisfied, tally.tolerating)
+
+    def breaks(self, value: float) -> bool:
+        """Whether it is too low."""
+        return value < self.threshold
+
+    def describe(self) -> str:
+        """Return what it looks for."""
+        return _("Apdex below %(threshold)s") % {"threshold": number(self.threshold)}
+
+    def shown(self, value: float) -> str:
+        """Return the Apdex."""
+        return _("Apdex %(value)s") % {"value": number(value)}
+
+
+class FailedPercent(Timed):
+    """Requests that fail."""
+
+    kind = "failed_percent"
+
+    threshold: float = key(5.0, parsing.number(0, 100), "Percent of requests.")
+
+    def figure(self, tally: Tally) -> float | None:
+        """Return percent."""
+        return PERCENT * tally.failed / tally.count
+
+    def describe(self) -> str:
+        """Return what it looks for."""
+        return _("More than %(threshold)s %% of requests failed") % {"threshold": number(self.threshold)}
+
+    def shown(self, value: float) -> str:
+        """Return percent."""
+        return _("%(value)s %% failed") % {"value": number(value)}
