@@ -46,6 +46,11 @@ class DashboardConfig(conf.Keys):
         "Dashboard: where alerts go, by name: e-mail, Slack, webhooks. Empty: nowhere, and no rule is evaluated.",
         secret=True,
     )
+    CARDS: tuple[str, ...] = key(
+        (),
+        parsing.names,
+        "Dashboard: dotted paths of functions that get the `Figures` of a window and return a `Card` for the overview.",
+    )
     SITE_URL: str = key("", parsing.site, "Where people find the site, for the links in alerts.")
     SENTRY_URL: str = key(
         "https://sentry.io/",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def _run(block: Block, path: Path, module: types.ModuleType, settings: Any, monk
     first = block.text.partition("\n")[0]
     if first.startswith("# ") and first.endswith(".py"):
         _make_importable(first.removeprefix("# ").removesuffix(".py").replace("/", "."), module, monkeypatch)
-    before = dict(module.CRM_MONITORING)
+    before = deepcopy(module.CRM_MONITORING)
     # As many lines before it as in the page, so that a traceback names the page's own.
     code = "\n" * (block.line - 1) + block.text
     exec(compile(code, name_of(path), "exec"), module.__dict__)

@@ -72,7 +72,7 @@ def test_a_routes_rate_is_that_of_the_sampler(page: Page, wsgi: WSGIClient, sett
 def test_the_rules_of_the_page_are_rules(page: Page) -> None:
     page(DOCS / "alerts.md")
 
-    assert [rule.name for rule in rules.active()] == ["new_issue", "slow", "imports", "no orders"]
+    assert [rule.name for rule in rules.active()] == ["new_issue", "slow", "imports", "no orders", "queue"]
 
 
 def test_the_kinds_of_rules_are_the_codes() -> None:

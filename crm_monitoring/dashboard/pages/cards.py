@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from django.urls import reverse
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from crm_monitoring import faults
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.pages import formatting
 from crm_monitoring.dashboard.pages.filters import Choice
@@ -152,6 +154,23 @@ def quality(figures: Figures) -> list[Card]:
             link=reverse("crm_monitoring_dashboard:transactions"),
         ),
     ]
+
+
+def own(figures: Figures) -> list[Card]:
+    """Return the cards of the CARDS key; one that fails is counted and left out."""
+    cards = (_own(path, figures) for path in config.get().CARDS)
+    return [card for card in cards if card is not None]
+
+
+def _own(path: str, figures: Figures) -> Card | None:
+    try:
+        card = import_string(path)(figures)
+        if not isinstance(card, Card):
+            raise TypeError(f"{path} returns no Card.")
+    except Exception as error:
+        faults.record(f"The card {path}", error)
+        return None
+    return card
 
 
 def _changing(

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from crm_monitoring.dashboard import flushing
 from crm_monitoring.dashboard.pages.access import dashboard_view
 from crm_monitoring.dashboard.pages.alerts import now_firing
-from crm_monitoring.dashboard.pages.cards import headline, quality, window_name
+from crm_monitoring.dashboard.pages.cards import headline, own, quality, window_name
 from crm_monitoring.dashboard.pages.drawings import draw
 from crm_monitoring.dashboard.pages.filters import Choice, choice_of
 from crm_monitoring.dashboard.store import database
@@ -51,7 +51,7 @@ def _context(figures: Figures, choice: Choice) -> dict[str, Any]:
         "kept": [(name, value) for name, value in choice.parameters.items() if name != "environment"],
         "time_zone": timezone.get_current_timezone_name(),
         "environments": sorted({*figures.environments, choice.environment} - {""}),
-        "cards": [headline(figures, choice), quality(figures)],
+        "cards": [row for row in (headline(figures, choice), quality(figures), own(figures)) if row],
         "charts": draw(figures),
         "points": [(_moment(point), point) for point in figures.points],
         "columns": _columns(choice),

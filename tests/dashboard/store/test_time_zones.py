@@ -353,7 +353,7 @@ def test_the_admin_lists_and_filters(root: Client, shown: dict[str, str], model:
         assert root.get(f"{address}?{moment}__gte=2026-07-01 00:00:00").status_code == 200
 
 
-@pytest.mark.parametrize("table", ["slowtransaction", "delivery", "metricrow"])
+@pytest.mark.parametrize("table", ["slowtransaction", "delivery"])
 def test_the_admin_has_local_time(root: Client, shown: dict[str, str], table: str) -> None:
     measure(moment=NOON.timestamp())
 
