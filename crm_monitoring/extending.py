@@ -28,6 +28,7 @@ from crm_monitoring.management.subcommands import Subcommand, also_goes_to, subc
 from crm_monitoring.performance import unmonitored
 from crm_monitoring.process import after_fork
 from crm_monitoring.queries import watch_query
+from crm_monitoring.readiness import register_unneeded_database, unregister_unneeded_database
 from crm_monitoring.records import OperationRecord, RequestRecord
 from crm_monitoring.registry import Registry
 from crm_monitoring.release import detect_release
@@ -62,6 +63,7 @@ __all__ = [
     "register_problems",
     "register_receiver",
     "register_section",
+    "register_unneeded_database",
     "scrub",
     "scrub_text",
     "sentry_status",
@@ -74,5 +76,6 @@ __all__ = [
     "unregister_problems",
     "unregister_receiver",
     "unregister_section",
+    "unregister_unneeded_database",
     "watch_query",
 ]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from functools import cache
+from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.utils.html import format_html
 from django.utils.translation import get_language, gettext
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_http_methods, require_safe
 
 from crm_monitoring import conf, faults
-from crm_monitoring.health import check_monitoring_health, databases_ready, is_degraded
+from crm_monitoring.health import check_monitoring_health, is_degraded
 from crm_monitoring.performance import unmonitored
+from crm_monitoring.readiness import databases_ready
 from crm_monitoring.sentry import capture_exception, capture_message
 from crm_monitoring.work import current_request
 
@@ -32,10 +38,16 @@ def for_machines(view: Any) -> Any:
 
 @for_machines
 def monitoring(request: HttpRequest) -> JsonResponse:
-    """Tell whether the monitoring works: 200, or with `?strict=1` 503 where something needs attention."""
+    """
+    Tell whether the monitoring works: 200, or with `?strict=1` 503 where something needs attention.
+
+    With HEALTH_DETAILS = "staff" anybody else is told the status alone.
+    """
     health = check_monitoring_health()
     degraded = is_degraded(health)
-    body = {"status": "degraded" if degraded else "ok", "monitoring": health}
+    body: dict[str, Any] = {"status": "degraded" if degraded else "ok"}
+    if conf.get().HEALTH_DETAILS == "all" or _is_staff(request):
+        body["monitoring"] = health
     return JsonResponse(body, status=503 if degraded and request.GET.get("strict") == "1" else 200)
 
 
@@ -57,14 +69,27 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 @never_cache
 def test_sentry(request: HttpRequest) -> HttpResponse:
-    """Send a message and an exception on purpose, for staff or with DEBUG; for anybody else there is no such page."""
+    """Send a message and an exception on purpose, by a button, for staff or with DEBUG; for anybody else there is no such page."""
     if not (settings.DEBUG or _is_staff(request)):
         raise Http404
-    return _send_test(request)
+    return _test(request)
 
 
-@require_safe
-def _send_test(request: HttpRequest) -> JsonResponse:
+@csrf_protect
+@require_http_methods(["GET", "HEAD", "POST"])
+def _test(request: HttpRequest) -> HttpResponse:
+    return _send_test() if request.method == "POST" else _page(_test_form(request))
+
+
+def _test_form(request: HttpRequest) -> str:
+    return format_html(
+        '<form method="post"><input type="hidden" name="csrfmiddlewaretoken" value="{}"><button>{}</button></form>',
+        get_token(request),
+        gettext("Send a message and an error"),
+    )
+
+
+def _send_test() -> JsonResponse:
     message_id = capture_message("Test message from CRM", level="info")
     try:
         1 / 0  # noqa: B018 - the division is the point
@@ -74,8 +99,13 @@ def _send_test(request: HttpRequest) -> JsonResponse:
 
 
 def _is_staff(request: HttpRequest) -> bool:
-    user = getattr(request, "user", None)
-    return bool(user is not None and user.is_active and user.is_staff)
+    try:
+        user = getattr(request, "user", None)
+        return bool(user is not None and user.is_active and user.is_staff)
+    except Exception as error:
+        # A user model of another kind, or the database that holds the session does not answer.
+        faults.record("Reading the user of a health view", error)
+        return False
 
 
 def server_error(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -91,7 +121,7 @@ def server_error(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRespons
             return JsonResponse(
                 {"detail": "Internal server error", "request_id": request_id, "event_id": event_id}, status=500
             )
-        return HttpResponse(_page(request_id, event_id), status=500)
+        return _page(_numbers(request_id, event_id), status=500)
     except Exception as error:
         faults.record("server_error", error)
         return HttpResponse("Internal server error", content_type="text/plain", status=500)
@@ -112,19 +142,35 @@ def wants_json(request: HttpRequest) -> bool:
     )
 
 
-def _page(request_id: str | None, event_id: str | None) -> str:
+def _numbers(request_id: str | None, event_id: str | None) -> str:
     return format_html(
-        _PAGE,
-        language=get_language() or settings.LANGUAGE_CODE,
-        title=gettext("Something went wrong"),
-        text=gettext("The error has been recorded. If you contact us, please give these numbers:"),
-        request=gettext("Request"),
-        request_id=request_id or "–",
-        event=gettext("Event"),
-        event_id=event_id or "–",
+        "<p>{}</p><dl><dt>{}</dt><dd><code>{}</code></dd><dt>{}</dt><dd><code>{}</code></dd></dl>",
+        gettext("The error has been recorded. If you contact us, please give these numbers:"),
+        gettext("Request"),
+        request_id or "–",
+        gettext("Event"),
+        event_id or "–",
     )
 
 
+def _page(content: str, status: int = 200) -> HttpResponse:
+    title = gettext("Something went wrong") if status >= 500 else gettext("Test of the monitoring")
+    page = format_html(
+        _PAGE, language=get_language() or settings.LANGUAGE_CODE, title=title, style=_STYLE, content=content
+    )
+    return HttpResponse(page, status=status, headers={"Content-Security-Policy": _policy()})
+
+
+@cache
+def _policy() -> str:
+    """Return a policy that lets the page do what it does, and nothing else."""
+    digest = b64encode(sha256(_STYLE.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+_STYLE = "body{max-width:40rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 sans-serif}code{overflow-wrap:anywhere}"
 _PAGE = """<!doctype html>
 <html lang="{language}">
 <head>
@@ -132,13 +178,12 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>{title}</title>
-<style>body{{max-width:40rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 sans-serif}}code{{overflow-wrap:anywhere}}</style>
+<style>{style}</style>
 </head>
 <body>
 <main>
 <h1>{title}</h1>
-<p>{text}</p>
-<dl><dt>{request}</dt><dd><code>{request_id}</code></dd><dt>{event}</dt><dd><code>{event_id}</code></dd></dl>
+{content}
 </main>
 </body>
 </html>

@@ -11,6 +11,7 @@ from crm_monitoring.conf.declaring import Keys, key
 TRACES_SAMPLE_RATES = {"production": 0.1, "staging": 0.5, "development": 1.0}
 OTHER_TRACES_SAMPLE_RATE = 0.1
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+HEALTH_DETAILS = ("all", "staff")
 LOG_FORMATS = ("auto", "json", "console", "logfmt")
 BACKENDS = ("sentry", "glitchtip", "bugsink")
 
@@ -155,6 +156,17 @@ class Config(Keys):
     )
     JSON_PATHS: tuple[str, ...] = key((), parsing.names, "Path prefixes for which `server_error` always answers JSON.")
     HEALTH_CHECK_MIGRATIONS: bool = key(False, parsing.flag, "Whether health/ready also asks for unapplied migrations.")
+
+    HEALTH_DATABASES: tuple[str, ...] = key(
+        (),
+        parsing.names,
+        "Aliases of the databases that health/ready asks. None named: all but one that only the dashboard uses.",
+    )
+    HEALTH_DETAILS: str = key(
+        "all",
+        parsing.choice(HEALTH_DETAILS, "an audience"),
+        'Who sees more than the status at health/monitoring: "all", or "staff".',
+    )
 
     def traces_sample_rate(self) -> float:
         """Return the share of requests traced in this environment, from 0 to 1."""

@@ -39,6 +39,7 @@ def connect() -> None:
     from crm_monitoring.dashboard import alerts, flushing
     from crm_monitoring.dashboard.inbox import receiver
     from crm_monitoring.dashboard.metrics import collector
+    from crm_monitoring.dashboard.store import database
 
     extending.register_hook(collector.collect)
     extending.register_receiver(receiver.receive)
@@ -52,6 +53,7 @@ def connect() -> None:
     for source in (flushing.problems, alerts.problems):
         extending.register_problems(source)
     extending.register_section("inbox", receiver.counts)
+    extending.register_unneeded_database(database)
 
 
 def disconnect() -> None:
@@ -60,7 +62,7 @@ def disconnect() -> None:
     from crm_monitoring.dashboard.alerts import scheduler
     from crm_monitoring.dashboard.inbox import receiver
     from crm_monitoring.dashboard.metrics import collector
-    from crm_monitoring.dashboard.store import compaction
+    from crm_monitoring.dashboard.store import compaction, database
 
     extending.unregister_hook(collector.collect)
     extending.unregister_receiver(receiver.receive)
@@ -73,6 +75,7 @@ def disconnect() -> None:
     for source in (flushing.problems, alerts.problems):
         extending.unregister_problems(source)
     extending.unregister_section("inbox")
+    extending.unregister_unneeded_database(database)
     for part in (collector, receiver, compaction, flushing, scheduler):
         part.reset()
 

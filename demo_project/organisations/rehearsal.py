@@ -106,6 +106,10 @@ def ask_who_i_am_without_login(visitor: Visitor, number: int) -> int:
         return stranger.get("/api/v1/me")
 
 
+def send_test_events(visitor: Visitor, number: int) -> int:
+    return visitor.post("/test-sentry", "")
+
+
 USUAL: tuple[Step, ...] = (
     get("/"),
     get("/organisations/?page={page}"),
@@ -135,7 +139,7 @@ UNUSUAL: tuple[Step, ...] = (
     send_malformed_json,
     get("/break/stream/"),
     import_bad_file,
-    get("/test-sentry"),
+    send_test_events,
     get("/break/message/"),
     ask_who_i_am_without_login,
     get("/health/monitoring"),

@@ -3,8 +3,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from django.core.asgi import get_asgi_application
 from django.core.handlers.base import BaseHandler
@@ -12,8 +14,9 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpResponse
+from django.test import RequestFactory
 
-from crm_monitoring import check_monitoring_health, faults, health
+from crm_monitoring import check_monitoring_health, faults, health, middleware, readiness, views
 from crm_monitoring.health import DELIVERY_FAILED, LOST_LINES
 from crm_monitoring.views import for_machines
 from tests.clients import WSGIClient
@@ -48,7 +51,7 @@ def hanging(databases: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Itera
     """A database that answers when the event is set."""
     answers = threading.Event()
     databases["default"] = database(ENGINE="tests.core.hanging_database", NAME=":memory:", OPTIONS={"answers": answers})
-    monkeypatch.setattr(health, "READY_SECONDS", 0.05)
+    monkeypatch.setattr(readiness, "READY_SECONDS", 0.05)
     yield answers
     answers.set()
     for thread in probes():
@@ -321,7 +324,7 @@ def test_a_database_that_answers_again_is_ready_again(wsgi: WSGIClient, hanging:
 
 
 def test_a_second_is_given_by_default() -> None:
-    assert health.READY_SECONDS == 1.0
+    assert readiness.READY_SECONDS == 1.0
 
 
 @pytest.mark.django_db
@@ -340,3 +343,131 @@ def test_migrations_are_not_asked_for_by_default(wsgi: WSGIClient, databases: di
     databases["default"] = database(NAME=":memory:")
 
     assert wsgi.get("/health/ready").status == 200
+
+
+# -- which databases -------------------------------------------------------------------------------------------------------
+
+
+def broken() -> dict[str, Any]:
+    return database(NAME="/nowhere/at/all.sqlite3")
+
+
+@pytest.fixture
+def dashboards(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The alias of a database that only an installed app uses."""
+    alias = ["dashboard"]
+    readiness.register_unneeded_database(said := lambda: alias[0])
+    yield alias
+    readiness.unregister_unneeded_database(said)
+
+
+def test_a_database_that_the_site_can_do_without_is_not_asked(
+    databases: dict[str, Any], dashboards: list[str], server: WSGIClient
+) -> None:
+    databases |= {"default": database(NAME=":memory:"), "dashboard": broken()}
+
+    answer = server.get("/health/ready")
+
+    assert (answer.status, answer.json()["databases"]) == (200, {"default": True})
+
+
+def test_the_default_database_is_always_needed(
+    databases: dict[str, Any], dashboards: list[str], server: WSGIClient
+) -> None:
+    databases["default"] = broken()
+    dashboards[0] = "default"
+
+    assert server.get("/health/ready").status == 503
+
+
+def test_the_databases_that_are_named_are_asked_and_no_others(
+    databases: dict[str, Any], dashboards: list[str], server: WSGIClient, monitoring: Any
+) -> None:
+    databases |= {"default": broken(), "dashboard": database(NAME=":memory:")}
+    monitoring(HEALTH_DATABASES=["dashboard", "unknown"])
+
+    assert server.get("/health/ready").json()["databases"] == {"dashboard": True}
+
+
+# -- probes ---------------------------------------------------------------------------------------------------------------
+
+STRICT = [
+    "crm_monitoring.middleware.MonitoringMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+]
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def strict(request: pytest.FixtureRequest, settings: Any, databases: dict[str, Any]) -> WSGIClient:
+    """A site that redirects to HTTPS, knows its hosts and wants everybody to log in."""
+    databases["default"] = database(NAME=":memory:")
+    settings.MIDDLEWARE = STRICT
+    settings.ALLOWED_HOSTS = ["crm.example.org"]
+    settings.SECURE_SSL_REDIRECT = True
+    client: WSGIClient = request.getfixturevalue(request.param)
+    return client
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/live/", "/health/ready", "/health/ready/"])
+@pytest.mark.parametrize("host", ["10.0.0.7:8000", "crm.example.org", "evil example", ""])
+def test_a_probe_is_answered_whatever_its_host_and_scheme(strict: WSGIClient, path: str, host: str) -> None:
+    answer = strict.get(path, Host=host)
+
+    assert (answer.status, answer.json()["status"]) == (200, "ok")
+    assert answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize("path", ["/health/monitoring", "/live", "/organisations/ready", "/works/live/"])
+def test_anything_else_meets_the_sites_middleware(strict: WSGIClient, path: str) -> None:
+    assert strict.get(path, Host="crm.example.org").status == 301
+
+
+def test_a_probe_leaves_no_line_and_no_record(strict: WSGIClient, lines: Lines, records: list[Any]) -> None:
+    strict.get("/health/live")
+
+    assert (lines.named("request_finished"), records) == ([], [])
+
+
+def test_a_probe_that_cannot_be_looked_up_goes_the_usual_way(
+    strict: WSGIClient, production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "resolved", lambda request: 1 / 0)
+
+    assert strict.get("/health/live", Host="crm.example.org").status == 301
+
+
+# -- who sees what --------------------------------------------------------------------------------------------------------
+
+
+class Unreadable:
+    @property
+    def is_active(self) -> bool:
+        raise RuntimeError("no database")
+
+
+@pytest.mark.parametrize(
+    ("user", "is_told"),
+    [
+        (None, False),
+        (SimpleNamespace(is_active=True, is_staff=False), False),
+        (SimpleNamespace(is_active=True), False),
+        (Unreadable(), False),
+        (SimpleNamespace(is_active=True, is_staff=True), True),
+    ],
+    ids=["nobody", "customer", "other model", "unreadable", "staff"],
+)
+def test_details_can_be_for_staff_only(
+    monitoring: Any, rf: RequestFactory, production: None, user: Any, is_told: bool
+) -> None:
+    monitoring(HEALTH_DETAILS="staff")
+    request = rf.get("/health/monitoring")
+    request.user = user
+
+    body = orjson.loads(views.monitoring(request).content)
+
+    assert ("monitoring" in body) is is_told
+    assert body["status"] in ("ok", "degraded")

@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -16,10 +18,11 @@ from django.utils import translation
 
 from crm_monitoring import conf, faults, views, work
 from crm_monitoring.work import Request
-from tests.clients import WSGIClient
+from tests.clients import Answer, WSGIClient
 from tests.conftest import MemoryTransport
 
 ROOT = Path(__file__).parents[2]
+FORM = "application/x-www-form-urlencoded"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
@@ -131,7 +134,7 @@ def test_every_text_is_translated() -> None:
     texts = re.findall(r'gettext\("([^"]+)"\)', source)
 
     with translation.override("fr"):
-        assert len(texts) == 4
+        assert len(texts) == 6
         assert all(translation.gettext(text) != text for text in texts)
 
 
@@ -215,10 +218,37 @@ def as_user(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda user: monkeypatch.setattr(WithUser, "user", user)
 
 
-def test_staff_sends_a_message_and_an_exception(as_user: Any, sentry: MemoryTransport, server: WSGIClient) -> None:
+def press(server: WSGIClient) -> Answer:
+    """Press the button of the page."""
+    page = server.get("/test-sentry")
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+    cookie = re.search(r"csrftoken=(\w+)", page.headers["Set-Cookie"])
+    assert token is not None
+    assert cookie is not None
+    server.cookies["csrftoken"] = cookie[1]
+    return server.post("/test-sentry", f"csrfmiddlewaretoken={token[1]}".encode(), Content_Type=FORM)
+
+
+def test_to_look_at_the_page_sends_nothing(as_user: Any, sentry: MemoryTransport, server: WSGIClient) -> None:
     as_user(Person(is_staff=True))
 
     answer = server.get("/test-sentry")
+
+    assert (answer.status, sentry.events) == (200, [])
+    assert "<button>" in answer.text
+
+
+def test_a_button_of_another_site_sends_nothing(as_user: Any, sentry: MemoryTransport, server: WSGIClient) -> None:
+    as_user(Person(is_staff=True))
+
+    assert server.post("/test-sentry").status == 403
+    assert sentry.events == []
+
+
+def test_staff_sends_a_message_and_an_exception(as_user: Any, sentry: MemoryTransport, server: WSGIClient) -> None:
+    as_user(Person(is_staff=True))
+
+    answer = press(server)
 
     message, exception = sentry.events
     assert answer.json() == {
@@ -251,14 +281,24 @@ def test_without_auth_there_is_no_such_page(settings: Any, sentry: MemoryTranspo
 def test_with_debug_anybody_may(settings: Any, sentry: MemoryTransport, server: WSGIClient) -> None:
     settings.DEBUG = True
 
-    assert server.get("/test-sentry").status == 200
+    assert press(server).status == 200
     assert len(sentry.events) == 2
 
 
-def test_only_reading_is_allowed(settings: Any, as_user: Any, server: WSGIClient) -> None:
+def test_neither_is_any_other_method_allowed(as_user: Any, server: WSGIClient) -> None:
     as_user(Person(is_staff=True))
 
-    assert server.post("/test-sentry").status == 405
+    assert server.request("PUT", "/test-sentry").status in (403, 405)
+
+
+def test_the_pages_let_the_browser_do_nothing_but_show_them(rf: RequestFactory) -> None:
+    answer = views.server_error(rf.get("/"))
+
+    policy = answer.headers["Content-Security-Policy"]
+    (digest,) = re.findall(r"style-src 'sha256-([^']+)'", policy)
+    (style,) = re.findall("<style>(.*?)</style>", answer.content.decode(), re.DOTALL)
+    assert digest == b64encode(sha256(style.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none';")
 
 
 # -- what is shipped ------------------------------------------------------------------------------------------------------

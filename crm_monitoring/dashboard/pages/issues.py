@@ -37,6 +37,8 @@ CHANGE = "crm_monitoring_dashboard.change_issue"
 
 _NEW = timedelta(days=1)
 _SLOWEST = "slowest"
+_GREATEST_PK = 2**63 - 1
+_MOST_DIGITS = 19
 _COLUMNS = {
     Sort.NEWEST: gettext_lazy("Last seen"),
     Sort.FIRST_SEEN: gettext_lazy("First seen"),
@@ -251,12 +253,19 @@ def act(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     try:
         status = Issue.Status(request.POST.get("status", ""))
-        pks = [int(pk) for pk in request.POST.getlist("issue")]
+        pks = [_pk(pk) for pk in request.POST.getlist("issue")]
     except ValueError:
         return HttpResponseBadRequest("No such status or issue.", content_type="text/plain")
     issues.set_status(pks, status)
     messages.success(request, _told(status, len(pks)), fail_silently=True)
     return HttpResponseRedirect(_way_back(request))
+
+
+def _pk(text: str) -> int:
+    pk = int(text) if text.isascii() and len(text) <= _MOST_DIGITS else 0
+    if not 0 < pk <= _GREATEST_PK:
+        raise ValueError(text)
+    return pk
 
 
 def _told(status: Issue.Status, count: int) -> str:

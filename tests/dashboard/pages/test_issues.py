@@ -605,3 +605,10 @@ def test_a_huge_event_has_a_page_of_bounded_size(reader: Client) -> None:
 
     assert len(response.content) < 1_500_000
     assert "50 outer calls are not shown" in Page(response.content.decode()).text
+
+
+@pytest.mark.parametrize("pk", ["0", "-1", str(2**63), "9" * 5000, "1e3", "²", "x", ""])
+def test_an_absurd_issue_is_refused(pk: str) -> None:
+    response = client_of("view_dashboard", "change_issue").post(ACT, {"status": "resolved", "issue": pk})
+
+    assert response.status_code == 400

@@ -163,6 +163,33 @@ def test_nobody_keeps_an_answer(request: pytest.FixtureRequest, client_name: str
     assert "Cookie" in response.headers["Vary"]
 
 
+@pytest.mark.parametrize(
+    ("static_url", "files"),
+    [
+        ("static/", "'self'"),
+        ("/static/", "'self'"),
+        ("https://cdn.example.org/crm/", "https://cdn.example.org"),
+        ("//cdn.example.org/", "https://cdn.example.org"),
+    ],
+)
+@pytest.mark.parametrize("client_name", ["client", "reader"])
+def test_the_browser_loads_the_dashboards_own_files_and_nothing_else(
+    request: pytest.FixtureRequest, settings: Any, client_name: str, static_url: str, files: str
+) -> None:
+    settings.STATIC_URL = static_url
+
+    policy = request.getfixturevalue(client_name).get(ADDRESS).headers["Content-Security-Policy"]
+
+    assert policy.startswith(f"default-src 'none'; script-src {files}; style-src {files};")
+    assert "unsafe" not in policy
+
+
+def test_a_policy_of_the_sites_own_holds(settings: Any, reader: Client) -> None:
+    settings.MIDDLEWARE = ["tests.dashboard.policy.strict", *settings.MIDDLEWARE]
+
+    assert reader.get(ADDRESS).headers["Content-Security-Policy"] == "default-src 'self'"
+
+
 def test_head_is_answered_without_a_body(reader: Client) -> None:
     response = reader.head(ADDRESS)
 
