@@ -14,11 +14,12 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.utils.module_loading import import_string
 
-from crm_monitoring import conf, logs
+from crm_monitoring import conf, logs, severity
 from crm_monitoring.sentry import get_traces_sample_rate, status
 
 MIDDLEWARE = "crm_monitoring.middleware.MonitoringMiddleware"
 DJANGO_STRUCTLOG_MIDDLEWARE = "django_structlog.middlewares.RequestMiddleware"
+REQUESTS_LOGGER = "crm_monitoring.requests"
 MAY_STAND_BEFORE = ("django_prometheus.middleware.PrometheusBeforeMiddleware",)
 
 BAD_HOOK = "crm_monitoring.E010"
@@ -45,6 +46,10 @@ CONSOLE_IN_PRODUCTION = "crm_monitoring.W009"
 """`--deploy`: lines are coloured for people. Write `"LOG_FORMAT": "json"`."""
 TRACES_EVERYTHING = "crm_monitoring.W010"
 """`--deploy`: every request in production is traced. Write a rate of 0.1, or leave the key out."""
+STRUCTLOG_RECONFIGURED = "crm_monitoring.W020"
+"""structlog was configured after us. Use `crm_monitoring.get_logger`, or take `structlog.configure()` out."""
+REQUEST_LINES_HIDDEN = "crm_monitoring.W021"
+"""`LOGGING` sets a level that hides the lines of requests. Set the root's level to INFO."""
 
 
 def register() -> None:
@@ -61,7 +66,15 @@ def check_setting(**kwargs: Any) -> list[CheckMessage]:
 
 def check_surroundings(**kwargs: Any) -> list[CheckMessage]:
     """Report where the app or its middleware stand wrong, and what would print a line twice."""
-    return [*_middleware(), *_second_request_log(), *_app_place(), *_second_printers(), *_pii_with_asgi()]
+    return [
+        *_middleware(),
+        *_second_request_log(),
+        *_app_place(),
+        *_second_printers(),
+        *_structlog_reconfigured(),
+        *_request_lines_hidden(),
+        *_pii_with_asgi(),
+    ]
 
 
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
@@ -181,11 +194,31 @@ def _app_place() -> Iterable[CheckMessage]:
 def _second_printers() -> Iterable[CheckMessage]:
     handlers = logging.getLogger().handlers
     ours = any(type(handler) is logs.Handler for handler in handlers)
-    if ours and any(logs.is_console(handler) for handler in handlers):
+    if ours and any(logs.prints(handler) for handler in handlers):
         yield checks.Warning(
             "The root logger has a console handler besides ours: every line is printed twice.",
             hint="Take the handler out of LOGGING['root'], or set CRM_MONITORING['CONFIGURE_LOGGING'] to False.",
             id=PRINTED_TWICE,
+        )
+
+
+def _structlog_reconfigured() -> Iterable[CheckMessage]:
+    if not logs.is_structlog_ours():
+        yield checks.Warning(
+            logs.STRUCTLOG_RECONFIGURED,
+            hint="Take structlog.configure() out, or get loggers from crm_monitoring.get_logger(), which stay ours.",
+            id=STRUCTLOG_RECONFIGURED,
+        )
+
+
+def _request_lines_hidden() -> Iterable[CheckMessage]:
+    level = logging.getLogger(REQUESTS_LOGGER).getEffectiveLevel()
+    # Who hides them by LOG_LEVEL knows.
+    if level > logging.INFO >= severity.NUMBERS[conf.get().LOG_LEVEL.lower()]:
+        yield checks.Warning(
+            f"The lines of requests are at INFO, and their logger's level is {logging.getLevelName(level)}: only failures are logged.",
+            hint=f"Set the level of the root logger, or of {REQUESTS_LOGGER!r}, to INFO in LOGGING.",
+            id=REQUEST_LINES_HIDDEN,
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from crm_monitoring import conf, faults, hooks
-from crm_monitoring.logs import LOST_LINES, effective_level, is_structured
+from crm_monitoring.logs import LOST_LINES, STRUCTLOG_RECONFIGURED, effective_level, is_structlog_ours, is_structured
 from crm_monitoring.registry import Registry
 from crm_monitoring.sentry import DELIVERY_FAILED
 from crm_monitoring.sentry import status as sentry_status
@@ -51,6 +51,8 @@ def problems() -> list[str]:
         found.append("Sentry's queue is full, or its server asks to wait: events are being dropped.")
     elif faults.lost_lately(DELIVERY_FAILED):
         found.append("Events could not be delivered to Sentry in the last five minutes.")
+    if not is_structlog_ours():
+        found.append(STRUCTLOG_RECONFIGURED)
     if faults.lost_lately(LOST_LINES):
         found.append("Log lines could not be written in the last five minutes.")
     for _, sentences in _sources.results():

@@ -75,11 +75,15 @@ def emit(line: Event) -> None:
 
 def render(line: Event) -> bytes:
     """Return the line as bytes, its exception as text, without a newline."""
+    return renderer()(with_shown_exception(line) if "exc_info" in line else line)
+
+
+def with_shown_exception(line: Event) -> Event:
+    """Return a copy of the line with its exception as text."""
+    shown = {name: value for name, value in line.items() if name != "exc_info"}
     if "exc_info" in line:
-        shown = _shown(line["exc_info"])
-        line = {name: value for name, value in line.items() if name != "exc_info"}
-        own(line, "exception", shown)
-    return renderer()(line)
+        own(shown, "exception", _shown(line["exc_info"]))
+    return shown
 
 
 def _shown(error: BaseException) -> str:
@@ -106,6 +110,11 @@ def set_aside(line: MutableMapping[str, Any], name: str) -> None:
     while free in line:
         free += "_"
     line[free] = line.pop(name)
+
+
+def name_of(logger: Any) -> str:
+    """Return the logger's name; one of structlog's own has none."""
+    return getattr(logger, "name", None) or "structlog"
 
 
 def log_failed(name: str, event: Any, error: Exception) -> None:

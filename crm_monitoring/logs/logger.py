@@ -16,17 +16,19 @@ from typing import Any, Self
 import structlog
 
 from crm_monitoring import severity
-from crm_monitoring.logs.lines import emit, log_failed, set_aside
-from crm_monitoring.logs.processors import handle, resolve, stop_handling
-from crm_monitoring.logs.stdlib import EVENT_ATTRIBUTE, Handler
-from crm_monitoring.rendering import CORE_FIELDS, Event, dumps, plain, text
+from crm_monitoring.logs.consoles import is_silenced
+from crm_monitoring.logs.lines import emit, log_failed, name_of, set_aside
+from crm_monitoring.logs.processors import built_in, handle, resolve, stop_handling
+from crm_monitoring.logs.stdlib import EVENT_ATTRIBUTE, Handler, Readable
+from crm_monitoring.rendering import Event, text
 
 
 class BoundLogger(structlog.stdlib.BoundLogger):
     """
     structlog's logger for the standard library, whose log calls never raise and take any field name.
 
-    Level and event are positional only, unlike structlog's, so that fields may have these names.
+    Level and event are positional only, unlike structlog's, so that fields may have these names. Given the processors of
+    somebody else, who has configured structlog after us, it does what they say.
     """
 
     def debug(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
@@ -105,20 +107,40 @@ class BoundLogger(structlog.stdlib.BoundLogger):
                 stop_handling(token)
 
     def _log(self, level: int, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
-        if not self._logger.isEnabledFor(level):
-            return
         try:
+            if self._processors is not chain:
+                self._proxy_to_logger(severity.name_by_method(method), event, *args, **fields)
+                return
+            logger = self._logger
+            if not logger.isEnabledFor(level):
+                return
             line: Any = {**self._context, **fields} if self._context else fields
             if "event" in line:
                 set_aside(line, "event")
             line["event"] = _interpolated(event, args) if args else event
-            logger, processors = self._logger, self._processors
-            for processor in processors:
+            for processor in chain:
+                if processor is end:
+                    return
                 line = processor(logger, method, line)
         except structlog.DropEvent:
-            pass
+            # By `structlog.testing.capture_logs`, which puts a processor of its own in the place of ours.
+            return
         except Exception as error:
-            log_failed(self._logger.name, event, error)
+            self._log_otherwise(level, method, event, args, fields, error)
+
+    def _log_otherwise(
+        self, level: int, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any], error: Exception
+    ) -> None:
+        logger: Any = self._logger
+        if self._processors is chain and not isinstance(logger, logging.Logger):
+            # Somebody has given structlog a logger factory of another kind, and left the rest as we have set it.
+            _restored(name_of(logger), self._context)._log(level, method, event, args, fields)
+        else:
+            log_failed(name_of(logger), event, error)
+
+    def __reduce__(self) -> Any:
+        # The processors belong to this process.
+        return _restored, (self._logger.name, self._context)
 
 
 class _Level(str):
@@ -153,22 +175,27 @@ def get_logger(name: str | None = None) -> Any:
     """
     Return a structlog logger; usually called as `get_logger(__name__)`.
 
-    Log events are named `object_verbed`, facts go in fields: `logger.info("organisation_created", org_id=123)`.
+    Log events are named `object_verbed`, facts go in fields: `logger.info("organisation_created", org_id=123)`. It writes our
+    lines however structlog itself is configured.
     """
-    return structlog.stdlib.get_logger(name) if name else structlog.stdlib.get_logger()
+    return _restored(name or sys._getframe(1).f_globals.get("__name__"), {})
 
 
-def write(logger: logging.Logger, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Write the line, or hand it to the standard library where somebody else listens too. The last of the chain."""
+def _restored(name: str | None, context: dict[str, Any]) -> BoundLogger:
+    return BoundLogger(logging.getLogger(name), chain, context)
+
+
+def write(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write the line, or hand it to the standard library where somebody else listens too."""
     event: Any = line
-    if _reaches_only_us(logger):
+    if not isinstance(logger, logging.Logger) or _reaches_only_us(logger):
         emit(event)
     else:
         logger.log(
             method.number if isinstance(method, _Level) else severity.NUMBERS[event["level"]],
-            _readable(event),
+            Readable(event),
             exc_info=event.get("exc_info"),
-            extra={EVENT_ATTRIBUTE: event},
+            extra={EVENT_ATTRIBUTE: event, **_for_formatters(logger, method, event)},
             stacklevel=4,
         )
     return line
@@ -181,17 +208,26 @@ def _reaches_only_us(logger: logging.Logger) -> bool:
         if node.filters and node is logger:
             return False
         for handler in node.handlers:
-            if type(handler) is not Handler or handler.filters or handler.level:
+            if type(handler) is Handler and not handler.filters and not handler.level:
+                found = True
+            elif not is_silenced(handler):
                 return False
-            found = True
         if not node.propagate:
             break
         node = node.parent
     return found
 
 
-def _readable(line: Event) -> str:
-    """What handlers of the host show: the event and the caller's own fields."""
-    hidden = {*CORE_FIELDS, "trace_id", "span_id", "user_id", "exc_info"}
-    fields = [f"{plain(name)}={dumps(value).decode()}" for name, value in line.items() if name not in hidden]
-    return " ".join([text(line["event"]), *fields])
+def _for_formatters(logger: logging.Logger, method: str, line: Event) -> dict[str, Any]:
+    """Return what structlog's ProcessorFormatter knows a line with fields by, in a record."""
+    extra: dict[str, Any] = structlog.stdlib.ProcessorFormatter.wrap_for_formatter(logger, method, line)[1]["extra"]
+    return extra
+
+
+def end(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say to wrapper classes of others that the line is written: there is nothing left to hand to the logger."""
+    raise structlog.DropEvent
+
+
+chain: list[Any] = [*built_in, write, end]
+"""What a line of `get_logger` passes. The list itself stays, for loggers hold on to it."""

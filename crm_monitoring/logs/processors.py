@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from crm_monitoring import faults, severity
-from crm_monitoring.logs.lines import own, set_aside, timestamp
+from crm_monitoring.logs.lines import name_of, own, set_aside, timestamp
 from crm_monitoring.scrubbing.configured import scrub
 from crm_monitoring.work import current_request, url_scrubber
 
@@ -98,7 +98,7 @@ def complete(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutabl
         "event": event,
         "level": severity.name_by_method(method),
         "timestamp": timestamp(logger.created if isinstance(logger, logging.LogRecord) else time()),
-        "logger": logger.name,
+        "logger": name_of(logger),
         **line,
     }
 
@@ -112,7 +112,8 @@ def add_ids(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutable
             ids["trace_id"], ids["span_id"] = request.trace.trace_id, request.trace.span_id
         if not ids.keys().isdisjoint(line):
             for name in ids.keys() & line.keys():
-                set_aside(line, name)
+                if line[name] is not ids[name]:
+                    set_aside(line, name)
         line.update(ids)
     return line
 

@@ -1,31 +1,33 @@
 """
 The only module that configures structlog and the standard library's logging.
 
-Handlers that print to the console give way to ours, so that nothing is printed twice; all else of the host's LOGGING stays.
+Handlers that print to the console fall silent beside ours, so that nothing is printed twice; all else of the host's LOGGING stays.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import partial, wraps
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from django.conf import settings
 
 from crm_monitoring import conf, faults
 from crm_monitoring.logs import lines
-from crm_monitoring.logs.logger import BoundLogger, write
-from crm_monitoring.logs.output import descriptor_of
+from crm_monitoring.logs.consoles import is_console, is_silenced, silence
+from crm_monitoring.logs.logger import BoundLogger, chain, end, write
 from crm_monitoring.logs.processors import Processor, built_in, shared
 from crm_monitoring.logs.stdlib import Handler
+from crm_monitoring.scrubbing import configured
 
-_processors: list[Any] = []
+STRUCTLOG_RECONFIGURED = (
+    "structlog was configured after crm_monitoring: loggers of structlog.get_logger() do as that says."
+)
+
 _observers: tuple[Processor, ...] = ()
 _guests: tuple[Processor, ...] = ()
 # What gives the host its logging back as it was, last step first.
@@ -42,20 +44,29 @@ def init_structured_logging(*observers: Processor) -> None:
     global _observers
     if observers:
         _observers = tuple(_guarded(observer) for observer in observers)
-    # The list itself stays: loggers that are cached hold on to it.
+    # The lists themselves stay: loggers hold on to them.
     shared[:] = [*built_in, *_observers, *_guests]
-    _processors[:] = [*shared, write]
+    chain[:] = [*shared, write, end]
     structlog.configure(
-        processors=_processors,
+        processors=chain,
         wrapper_class=BoundLogger,
         logger_factory=_logger_factory(),
         cache_logger_on_first_use=True,
     )
+    # A line may have been logged before there was a setting.
+    configured.reset()
     lines.reset()
     if conf.get().CONFIGURE_LOGGING:
         take_over()
     else:
         _let_go()
+
+
+def is_structlog_ours() -> bool:
+    """Whether `structlog.get_logger` still gives our loggers: nobody has configured structlog after us."""
+    config = structlog.get_config()
+    is_configured = config["processors"] is chain and config["wrapper_class"] is BoundLogger
+    return is_configured and isinstance(config["logger_factory"], structlog.stdlib.LoggerFactory)
 
 
 @contextmanager
@@ -101,7 +112,7 @@ def take_over() -> None:
         _take_over_globals(root)
     level = min((handler.level for handler in root.handlers if is_console(handler)), default=logging.NOTSET)
     for logger in _all_loggers():
-        _replace_consoles(logger)
+        _silence_consoles(logger)
     if not any(type(handler) is Handler for handler in root.handlers):
         _add(root, Handler(level))
     if not _level_is_given():
@@ -136,13 +147,14 @@ def _all_loggers() -> Iterator[logging.Logger]:
             yield logger
 
 
-def _replace_consoles(logger: logging.Logger) -> None:
+def _silence_consoles(logger: logging.Logger) -> None:
     for handler in [handler for handler in logger.handlers if is_console(handler)]:
-        logger.removeHandler(handler)
-        _undo.append(partial(logger.addHandler, handler))
+        if not is_silenced(handler):
+            _undo.append(partial(handler.removeFilter, silence(cast(Any, handler))))
         if not _is_printed(logger):
             ours = Handler(handler.level)
-            ours.filters = list(handler.filters)
+            # What silences theirs stands before their own filters.
+            ours.filters = handler.filters[1:]
             _add(logger, ours)
 
 
@@ -150,28 +162,14 @@ def _is_printed(logger: logging.Logger) -> bool:
     """Whether records of `logger` reach a handler of ours, now or when all is taken over."""
     node: logging.Logger | None = logger
     while node is not None:
-        if node.parent is None or any(type(handler) is Handler or is_console(handler) for handler in node.handlers):
+        if node.parent is None or any(_will_be_ours(handler, node is logger) for handler in node.handlers):
             return True
         node = node.parent if node.propagate else None
     return False
 
 
-def is_console(handler: logging.Handler) -> bool:
-    """Whether the handler prints to the process's own standard output or error."""
-    stream = getattr(handler, "stream", None)
-    if stream is None or not isinstance(handler, logging.StreamHandler):
-        return False
-    consoles = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    return stream in consoles or any(_is_same_file(stream, console) for console in consoles)
-
-
-def _is_same_file(stream: object, console: object) -> bool:
-    """Whether both write to one file, pipe or terminal, as "/dev/stdout" does."""
-    one, other = descriptor_of(stream), descriptor_of(console)
-    try:
-        return one is not None and other is not None and os.path.sameopenfile(one, other)
-    except OSError:
-        return False
+def _will_be_ours(handler: logging.Handler, is_own: bool) -> bool:
+    return type(handler) is Handler or (not is_own and is_console(handler))
 
 
 def _level_is_given() -> bool:

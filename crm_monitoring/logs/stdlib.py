@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping
-from typing import Any, cast
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Self, cast
 
 from crm_monitoring import faults, severity
-from crm_monitoring.logs.lines import emit, last_resort, log_failed, own, render, set_aside
+from crm_monitoring.logs.lines import emit, last_resort, log_failed, own, render, set_aside, with_shown_exception
 from crm_monitoring.logs.processors import shared
-from crm_monitoring.rendering import Event, text
+from crm_monitoring.rendering import CORE_FIELDS, Event, dumps, plain, text
 
 # Formatters of others, which print what is added to a record, leave out names that begin so.
 EVENT_ATTRIBUTE = "_crm_monitoring_event"
 _WRITTEN_ATTRIBUTE = "_crm_monitoring_written"
+# What structlog's ProcessorFormatter.wrap_for_formatter adds to a record.
+_STRUCTLOG_LOGGER, _STRUCTLOG_METHOD = "_logger", "_name"
+_OF_EVERY_LINE = frozenset(("level", "timestamp", "logger"))
+_NOT_SHOWN = frozenset((*CORE_FIELDS, "trace_id", "span_id", "user_id", "exc_info"))
 _RECORD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
     "asctime",
     "color_message",  # uvicorn's, the message once more with the codes of a terminal
@@ -61,6 +65,23 @@ class Formatter(logging.Formatter):
             return last_resort(record.name, record.msg, error).decode()
 
 
+class Readable(str):
+    """What handlers of the host show of a line: the event and the caller's own fields. To structlog's ProcessorFormatter, the line."""
+
+    _line: Event
+
+    def __new__(cls, line: Event) -> Self:
+        """Make the text of `line`."""
+        shown = [f"{plain(name)}={dumps(value).decode()}" for name, value in line.items() if name not in _NOT_SHOWN]
+        readable = super().__new__(cls, " ".join([text(line["event"]), *shown]))
+        readable._line = line
+        return readable
+
+    def copy(self) -> Event:
+        """Return the line's fields, its exception as text."""
+        return with_shown_exception(self._line)
+
+
 def line_of(record: logging.LogRecord) -> Event:
     """Return the record as a line, made once however many handlers and formatters ask."""
     made: Event | None = getattr(record, EVENT_ATTRIBUTE, None)
@@ -73,9 +94,12 @@ def line_of(record: logging.LogRecord) -> Event:
 def _line_from(record: logging.LogRecord) -> Event:
     extra = {name: value for name, value in vars(record).items() if name not in _RECORD_ATTRIBUTES}
     line: MutableMapping[str, Any] = extra
-    if "event" in line:
-        set_aside(line, "event")
-    line["event"] = _message(record)
+    if _STRUCTLOG_METHOD in line and isinstance(record.msg, Mapping):
+        line.update(_unwrapped(line, record.msg))
+    else:
+        if "event" in line:
+            set_aside(line, "event")
+        line["event"] = _message(record)
     if record.exc_info:
         line["exc_info"] = record.exc_info
     elif record.exc_text:
@@ -87,6 +111,12 @@ def _line_from(record: logging.LogRecord) -> Event:
     for processor in shared:
         line = processor(record, level, line)
     return cast(Event, line)
+
+
+def _unwrapped(extra: MutableMapping[str, Any], line: Mapping[Any, Any]) -> Event:
+    """Return the fields of a line that somebody else's structlog has made, but for those that our line has itself."""
+    del extra[_STRUCTLOG_METHOD], extra[_STRUCTLOG_LOGGER]
+    return {"event": None, **{name: value for name, value in line.items() if name not in _OF_EVERY_LINE}}
 
 
 def _message(record: logging.LogRecord) -> str:

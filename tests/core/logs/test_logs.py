@@ -33,8 +33,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from crm_monitoring import apps, faults, get_logger, init_structured_logging, work
-from crm_monitoring.logs import Formatter, Handler, is_console, setup
+from crm_monitoring.logs import Formatter, Handler, setup
 from crm_monitoring.logs import lines as log_output
+from crm_monitoring.logs.consoles import is_console, is_silenced
 from tests.clients import WSGIClient
 from tests.conftest import Lines
 from tests.core.logs.test_rendering import Hostile, Interrupted, unhurried, values
@@ -924,18 +925,19 @@ def test_warnings_that_the_host_captures_itself_stay_captured(monitoring: Any) -
     logging.captureWarnings(False)
 
 
-def test_consoles_are_given_back_when_we_are_not_to_configure_logging(monitoring: Any) -> None:
+def test_consoles_are_heard_again_when_we_are_not_to_configure_logging(monitoring: Any) -> None:
     console = logging.StreamHandler(sys.stdout)
     logging.getLogger("library").addHandler(console)
     monitoring(LOG_LEVEL="DEBUG")
-    assert logging.getLogger("library").handlers == []
+    assert is_silenced(console)
 
     monitoring(CONFIGURE_LOGGING=False)
-    given_back = list(logging.getLogger("library").handlers)
     ours = [each for each in logging.getLogger().handlers if type(each) is Handler]
+    assert (console.filters, ours) == ([], [])
     monitoring(LOG_LEVEL="INFO")
 
-    assert (given_back, ours) == ([console], [])
+    assert logging.getLogger("library").handlers == [console]
+    assert is_silenced(console)
     assert [type(each) for each in logging.getLogger().handlers] == [Handler]
 
 
