@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connections
 
 from crm_monitoring import capture_message, check_monitoring_health, extending, faults, process
 from crm_monitoring.testing import capture_monitoring
@@ -37,6 +38,7 @@ def app(page: Page, monitoring: Any) -> Iterator[Namespace]:
     extending.unregister_receiver(ledger.receive)
     extending.unregister_section("ledger")
     extending.unregister_problems(ledger.problems)
+    extending.unregister_unneeded_database(ledger.database)
     extending.unregister_pause(ledger.write)
     extending.unregister_ending(ledger.write)
     extending.unregister_keys(names["LedgerKeys"])
@@ -113,6 +115,17 @@ def test_it_starts_over_in_a_forked_child(app: Namespace, wsgi: WSGIClient) -> N
     process.start_over()
 
     assert app["ledger"].records == []
+
+
+def test_a_database_that_it_says_nobody_needs_is_not_asked(
+    app: Namespace, wsgi: WSGIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = {**connections.settings["default"], "NAME": "/nowhere/at/all.sqlite3"}
+    monkeypatch.setattr(connections, "settings", {"default": connections.settings["default"], "ledger": nowhere})
+
+    answer = wsgi.get("/health/ready")
+
+    assert list(answer.json()["databases"]) == ["default"]
 
 
 def test_a_subcommand_takes_its_arguments(app: Namespace, wsgi: WSGIClient) -> None:
