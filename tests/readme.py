@@ -111,6 +111,7 @@ _API = {
     "crm_monitoring": "What your code imports.",
     "crm_monitoring.testing": "For your own tests. With pytest, the fixture `captured_monitoring` gives the same for a whole test.",
     "crm_monitoring.extending": "For apps that build on this one: see [Extending](extending.md).",
+    "crm_monitoring.dashboard.extending": "For channels, rules and cards of your own: see [Extending](extending.md#by-the-setting).",
     "crm_monitoring.middleware": "For `MIDDLEWARE`.",
     "crm_monitoring.logs": "For `LOGGING`: see [your own logging set-up](log-lines.md#your-own-logging-set-up).",
     "crm_monitoring.views": "For `urls.py`.",
@@ -127,7 +128,12 @@ _NAMES = {
 }
 """What of a module is public where it has no `__all__`."""
 
-_USED_BY_CALLS = ("crm_monitoring", "crm_monitoring.testing", "crm_monitoring.extending")
+_USED_BY_CALLS = (
+    "crm_monitoring",
+    "crm_monitoring.testing",
+    "crm_monitoring.extending",
+    "crm_monitoring.dashboard.extending",
+)
 """Classes of the others are only named in settings."""
 
 _API_HEAD = """# API
@@ -164,7 +170,7 @@ def _is_shown_before(module: str, thing: Any) -> bool:
 
 def _entry(name: str, thing: Any, has_members: bool) -> str:
     if not callable(thing):
-        return f"### {name}\n\n`{_value(thing)}`\n"
+        return f"### {name}\n\n{_value(thing)}\n"
     parts = [f"### {name}\n", f"```text\n{_call(name, thing)}\n```\n", _docstring(thing)]
     if has_members and inspect.isclass(thing) and thing.__module__.startswith("crm_monitoring"):
         parts += [_member(member, value) for member, value in vars(thing).items() if _is_public(member, value)]
@@ -172,8 +178,9 @@ def _entry(name: str, thing: Any, has_members: bool) -> str:
 
 
 def _value(thing: Any) -> str:
-    members = getattr(thing, "__args__", ())
-    return " | ".join(member.__name__ for member in members) or repr(thing)
+    members = " | ".join(member.__name__ for member in getattr(thing, "__args__", ()))
+    # An object that stands for something has an address only.
+    return f"`{members or repr(thing)}`" if members or " object at 0x" not in repr(thing) else "A value of its own."
 
 
 def _call(name: str, thing: Any) -> str:

@@ -12,8 +12,10 @@ from django.core.management import call_command
 from django.db import connections
 
 from crm_monitoring import capture_message, check_monitoring_health, extending, faults, process
+from crm_monitoring.dashboard.alerts import channels, rules
 from crm_monitoring.testing import capture_monitoring
 from tests.clients import WSGIClient
+from tests.dashboard.bodies import keep
 from tests.docs.conftest import Namespace, Page
 from tests.docs.markdown import DOCS, prose
 
@@ -163,3 +165,38 @@ def test_what_fails_in_it_is_a_problem_and_costs_nobody_anything(
 
     assert answer.status == 200
     assert any("Ledger.keep failed 1 time" in problem for problem in check_monitoring_health()["problems"])
+
+
+# -- classes and functions that the setting names --------------------------------------------------------------------------
+
+
+def test_a_channel_of_your_own_is_given_its_options_and_hides_the_secret_one(page: Page) -> None:
+    page(DOCS / "alerts.md")
+
+    phone = {channel.name: channel for channel in channels.active()}["phone"]
+
+    assert phone.number == "+33 1 23 45 67 89"
+    assert "+33" not in repr(phone)
+
+
+def test_a_kind_of_rule_of_your_own_finds_and_says_what_it_looks_for(page: Page) -> None:
+    page(DOCS / "alerts.md")
+
+    rule = {rule.name: rule for rule in rules.active()}["queue"]
+
+    assert rule.describe() == "More than 100 jobs wait"
+    assert [(found.value, found.is_breach) for found in rule.findings(0)] == [(12, False)]
+
+
+@pytest.mark.django_db
+def test_a_card_of_your_own_is_on_the_dashboard(page: Page, client: Any, django_user_model: Any, settings: Any) -> None:
+    page(DOCS / "dashboard.md")
+    settings.CRM_MONITORING = {"CARDS": ["project.cards.orders"]}
+    settings.ROOT_URLCONF = "demo_project.urls"
+    client.force_login(django_user_model.objects.create_superuser("alva"))
+    keep({"message": "Without an issue the page says how to begin"})
+
+    shown = client.get("/monitoring/").content.decode()
+
+    assert "Orders paid" in shown
+    assert "Requests that paid an order." in shown
