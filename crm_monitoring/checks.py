@@ -47,7 +47,7 @@ CONSOLE_IN_PRODUCTION = "crm_monitoring.W009"
 TRACES_EVERYTHING = "crm_monitoring.W010"
 """`--deploy`: every request in production is traced. Write a rate of 0.1, or leave the key out."""
 STRUCTLOG_RECONFIGURED = "crm_monitoring.W020"
-"""structlog was configured after us. Use `crm_monitoring.get_logger`, or take `structlog.configure()` out."""
+"""structlog was configured after us. Use `crm_monitoring.get_logger`, or remove `structlog.configure()`."""
 REQUEST_LINES_HIDDEN = "crm_monitoring.W021"
 """`LOGGING` sets a level that hides the lines of requests. Set the root's level to INFO."""
 
@@ -196,7 +196,7 @@ def _second_printers() -> Iterable[CheckMessage]:
     ours = any(type(handler) is logs.Handler for handler in handlers)
     if ours and any(logs.prints(handler) for handler in handlers):
         yield checks.Warning(
-            "The root logger has a console handler besides ours: every line is printed twice.",
+            "The root logger has a console handler in addition to ours: every line is printed twice.",
             hint="Take the handler out of LOGGING['root'], or set CRM_MONITORING['CONFIGURE_LOGGING'] to False.",
             id=PRINTED_TWICE,
         )
@@ -206,7 +206,7 @@ def _structlog_reconfigured() -> Iterable[CheckMessage]:
     if not logs.is_structlog_ours():
         yield checks.Warning(
             logs.STRUCTLOG_RECONFIGURED,
-            hint="Take structlog.configure() out, or get loggers from crm_monitoring.get_logger(), which stay ours.",
+            hint="Remove structlog.configure(), or get loggers from crm_monitoring.get_logger(), which are not affected.",
             id=STRUCTLOG_RECONFIGURED,
         )
 

@@ -89,7 +89,7 @@ def _import(path: str, configured: Registry[[Record], None]) -> None:
     try:
         hook = import_string(path)
         if not callable(hook) or iscoroutinefunction(hook):
-            raise TypeError(f"{path} is no plain function.")
+            raise TypeError(f"{path} is not a plain function.")
     except Exception as error:
         faults.record(f"Importing the hook {path}", error)
     else:

@@ -49,7 +49,7 @@ class Config(Keys):
     BACKEND: str = key(
         "sentry",
         parsing.choice(BACKENDS, "a back end"),
-        "What stands behind the DSN: sentry, glitchtip or bugsink. What it would drop is not sent.",
+        "What is behind the DSN: sentry, glitchtip or bugsink. What it would drop is not sent.",
     )
     SENTRY_EVENT_LEVEL: str = key(
         "ERROR", _LEVEL, "Log lines from this level on make events; lines below, breadcrumbs."
@@ -61,12 +61,14 @@ class Config(Keys):
     IGNORED_EXCEPTIONS: tuple[str, ...] = key(
         ("DisallowedHost", "BrokenPipeError", "ConnectionResetError"),
         parsing.names,
-        "Exceptions, and what derives from them, that make no event: class names or dotted names.",
+        "Exceptions that make no event, with their subclasses: class names or dotted names.",
     )
     EVENTS_BURST: int = key(10, parsing.whole(), "Events of one kind that leave at once; the others are counted.")
     EVENTS_PER_MINUTE: float = key(1, parsing.number(), "Events of one kind that leave each minute after that.")
     EVENTS_OVERALL_PER_MINUTE: int = key(60, parsing.whole(), "Events of all kinds together that leave each minute.")
-    SHUTDOWN_SECONDS: float = key(2, parsing.number(), "How long a process that ends waits for what is not sent yet.")
+    SHUTDOWN_SECONDS: float = key(
+        2, parsing.number(), "Seconds that a process waits at its end for what is not sent yet."
+    )
     TRACES_SAMPLE_RATE: float | Mapping[str, float] = key(
         TRACES_SAMPLE_RATES,
         formats.rate_or_table,
@@ -89,7 +91,7 @@ class Config(Keys):
         "Statuses of Http404, PermissionDenied and the like that are reported as handled errors.",
     )
     SENSITIVE_KEYS: tuple[str, ...] = key(
-        (), parsing.names, 'More names of fields whose values never leave, in words: "customer number".'
+        (), parsing.names, 'More names of fields whose values are masked, in words: "customer number".'
     )
     REPLACE_SENSITIVE_KEYS: bool = key(
         False, parsing.flag, "Whether SENSITIVE_KEYS stands in place of the names we know, rather than beside them."
@@ -104,7 +106,7 @@ class Config(Keys):
         parsing.names,
         'Names that are never sensitive, such as "ticket"; what looks like a secret is replaced all the same.',
     )
-    SCRUB_EMAILS: bool = key(True, parsing.flag, "Whether e-mail addresses never leave either.")
+    SCRUB_EMAILS: bool = key(True, parsing.flag, "Whether e-mail addresses are masked, too.")
     LOG_LEVEL: str = key("INFO", _LEVEL, "Level of the root logger, unless LOGGING sets one.", env="LOG_LEVEL")
     LOG_FORMAT: str = key(
         "auto",
@@ -127,7 +129,7 @@ class Config(Keys):
         formats.networks,
         'Networks whose X-Forwarded-For is believed, "unix" for a socket. Default: nobody\'s, so REMOTE_ADDR counts.',
     )
-    REQUEST_ID_HEADER: str = key("X-Request-ID", formats.header, "Header the request id comes in by and goes out by.")
+    REQUEST_ID_HEADER: str = key("X-Request-ID", formats.header, "Header of the request id, incoming and outgoing.")
     TRUST_REQUEST_ID: bool = key(
         True,
         parsing.flag,

@@ -30,7 +30,7 @@ ROUTER_MISSING = "crm_monitoring.W011"
 BAD_RULE = alerts.BAD_RULE
 BAD_CHANNEL = alerts.BAD_CHANNEL
 NOBODY_TOLD = "crm_monitoring.W012"
-"""`ALERTS` has rules, and there is no channel, so nobody is told. Set `ALERT_CHANNELS`."""
+"""`ALERTS` has rules, but there is no channel, so nobody is notified. Set `ALERT_CHANNELS`."""
 
 
 def register() -> None:
@@ -91,7 +91,7 @@ def _alerts() -> Iterable[CheckMessage]:
         yield checks.Error(problem.message, hint=problem.hint, id=problem.id)
     if config.get().ALERTS and not config.get().ALERT_CHANNELS:
         yield checks.Warning(
-            "CRM_MONITORING['ALERTS'] has rules, and there is no channel: nobody is told.",
+            "CRM_MONITORING['ALERTS'] has rules, but there is no channel: nobody is notified.",
             hint="Write CRM_MONITORING = {'ALERT_CHANNELS': {'team': {'type': 'email', 'to': ['team@example.org']}}}.",
             id=NOBODY_TOLD,
         )

@@ -14,7 +14,7 @@ class DashboardConfig(conf.Keys):
     """The effective values of the dashboard's keys."""
 
     INBOX: bool = key(
-        False, parsing.flag, "Dashboard: whether its inbox keeps events with a DSN too. Without one it always does."
+        False, parsing.flag, "Dashboard: whether the inbox keeps events even with a DSN. Without one it always does."
     )
     DASHBOARD_DATABASE: str = key(
         "default", parsing.text, "Dashboard: the alias in DATABASES of the database that it is kept in."
@@ -22,18 +22,18 @@ class DashboardConfig(conf.Keys):
     TEST_MODE: bool | None = key(
         None,
         parsing.flag,
-        "Dashboard: whether the project's tests run, so that nothing is written by itself and nobody is told. "
+        "Dashboard: whether the project's tests run, so that nothing is written by itself and nobody is notified. "
         "None: in processes that pytest or `manage.py test` has started.",
     )
     APDEX_MS: float = key(
         500.0,
         parsing.number(),
-        "Dashboard: a request that takes no longer satisfies, up to four times as long it is tolerable.",
+        "Dashboard: a request within this satisfies, one within four times this is tolerable.",
     )
     SLOW_REQUEST_MS: float = key(
         1000.0, parsing.number(), "Dashboard: requests over this are slow, and the inbox keeps their spans."
     )
-    EVENTS_PER_ISSUE: int = key(50, parsing.whole(), "Dashboard: events kept of an issue, the first and the newest.")
+    EVENTS_PER_ISSUE: int = key(50, parsing.whole(), "Dashboard: events kept per issue, the first and the newest.")
     RETENTION_DAYS: int = key(30, parsing.whole(), "Dashboard: days after which metrics and events are deleted.")
     ALERTS: Mapping[str, Any] = key(
         {},

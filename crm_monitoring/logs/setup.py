@@ -25,7 +25,7 @@ from crm_monitoring.logs.stdlib import Handler
 from crm_monitoring.scrubbing import configured
 
 STRUCTLOG_RECONFIGURED = (
-    "structlog was configured after crm_monitoring: loggers of structlog.get_logger() do as that says."
+    "structlog was configured after crm_monitoring: loggers of structlog.get_logger() follow that configuration."
 )
 
 _observers: tuple[Processor, ...] = ()

@@ -31,8 +31,8 @@ class Alerts(Subcommand):
 
     name = "alerts"
     help = (
-        "Look at the rules of ALERTS once and send what is due, as cron may do every minute. A site does so by itself after "
-        "requests; that there are none only this tells."
+        "Evaluate the rules of ALERTS once and send what is due. A site does so by itself after requests; run from cron "
+        "every minute, this also notices when there are none."
     )
 
     @staticmethod

@@ -67,7 +67,7 @@ class Deploy(Subcommand):
             return None
         missing = [name for name in (*sentry_releases.KEYS, "SENTRY_URL") if not getattr(sentry, name)]
         if missing:
-            return f"Sentry was not told, for {' and '.join(missing)} cannot be used or is not set."
+            return f"Sentry was not told, because {' and '.join(missing)} cannot be used or is not set."
         try:
             created = sentry_releases.tell(deploy, sentry)
         except sentry_releases.NotTold as error:

@@ -166,7 +166,7 @@ def _own(path: str, figures: Figures) -> Card | None:
     try:
         card = import_string(path)(figures)
         if not isinstance(card, Card):
-            raise TypeError(f"{path} returns no Card.")
+            raise TypeError(f"{path} does not return a Card.")
     except Exception as error:
         faults.record(f"The card {path}", error)
         return None

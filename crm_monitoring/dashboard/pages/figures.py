@@ -21,7 +21,7 @@ def show_figures(request: HttpRequest) -> HttpResponse:
     """
     key, environment = request.GET.get("window", DEFAULT_WINDOW.key), request.GET.get("environment", "")
     if key not in WINDOWS:
-        return _refusal(f"There is no such window. Choose one of {', '.join(WINDOWS)}.")
+        return _refusal(f"Unknown window. Choose one of {', '.join(WINDOWS)}.")
     flushing.flush()
     # No database has a NUL in its texts, and PostgreSQL takes none in a question.
     if environment and ("\0" in environment or not knows(environment)):

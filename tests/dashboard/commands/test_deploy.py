@@ -293,7 +293,7 @@ def test_without_keys_of_sentry_nobody_else_is_told(monitoring: Any, api: Api) -
 def test_a_key_that_is_missing_is_named(sentry_at: Any, api: Api, name: str) -> None:
     sentry_at(api.url, **{name: ""})
 
-    assert failing("--release=1") == f"Sentry was not told, for {name} cannot be used or is not set."
+    assert failing("--release=1") == f"Sentry was not told, because {name} cannot be used or is not set."
     assert len(markers()) == 1
     assert api.asked == []
 

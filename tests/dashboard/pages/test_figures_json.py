@@ -164,7 +164,7 @@ def test_an_unknown_window_is_refused_with_those_there_are(reader: Client) -> No
     response = reader.get(ADDRESS, {"window": "2h"})
 
     assert response.status_code == 400
-    assert response.json() == {"error": "There is no such window. Choose one of 1h, 24h, 7d, 30d."}
+    assert response.json() == {"error": "Unknown window. Choose one of 1h, 24h, 7d, 30d."}
 
 
 @pytest.mark.parametrize("environment", ["prod", "production\0", "x" * 1_000])

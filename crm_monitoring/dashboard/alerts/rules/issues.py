@@ -20,7 +20,7 @@ class AboutIssues(Rule):
 
     is_about_issues = True
 
-    cooldown: int = key(DAY, parsing.whole(MINUTE), "Seconds until those who were told are told again.")
+    cooldown: int = key(DAY, parsing.whole(MINUTE), "Seconds until those who were notified are reminded.")
     endpoints: tuple[str, ...] = key((), parsing.names, "Issues that were seen there. Default: everywhere.")
 
 

@@ -19,12 +19,12 @@ DAY = 86_400
 
 def window(default: int, longest: int = HOUR) -> Any:
     """Declare how many seconds a kind of rule looks at."""
-    return key(default, parsing.whole(MINUTE, longest, step=MINUTE), "Seconds that are looked at, whole minutes.")
+    return key(default, parsing.whole(MINUTE, longest, step=MINUTE), "Seconds to look back, in whole minutes.")
 
 
 def at_least(default: int) -> Any:
     """Declare how many requests there have to be."""
-    return key(default, parsing.whole(1), "Fewer requests in the window tell nothing.")
+    return key(default, parsing.whole(1), "With fewer requests in the window the rule does not fire.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +65,9 @@ class Rule(Keys, ABC):
 
     name: str
     window: int = window(5 * MINUTE)
-    environments: tuple[str, ...] = key((), parsing.names, "Where it counts. Default: everywhere.")
-    channels: tuple[str, ...] = key((), parsing.names, "Who is told. Default: every channel.")
-    cooldown: int = key(HOUR, parsing.whole(MINUTE), "Seconds until those who were told are told again.")
+    environments: tuple[str, ...] = key((), parsing.names, "Where the rule applies. Default: everywhere.")
+    channels: tuple[str, ...] = key((), parsing.names, "Who is notified. Default: every channel.")
+    cooldown: int = key(HOUR, parsing.whole(MINUTE), "Seconds until those who were notified are reminded.")
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(**options, name=name)

@@ -18,7 +18,9 @@ class NoRequests(Rule):
     kind = "no_requests"
 
     window: int = window(10 * MINUTE, DAY)
-    endpoints: tuple[str, ...] = key((), parsing.names, "Of what, each by itself. Default: any request at all.")
+    endpoints: tuple[str, ...] = key(
+        (), parsing.names, "Endpoints, each judged by itself. Default: any request at all."
+    )
 
     def findings(self, now: float) -> Iterator[Finding]:
         """Judge each endpoint of each environment."""

@@ -25,7 +25,9 @@ class Timed(Rule):
     counted: ClassVar[Kind] = Kind.REQUEST
 
     threshold: float
-    endpoints: tuple[str, ...] = key((), parsing.names, "Of what, each by itself. Default: all together.")
+    endpoints: tuple[str, ...] = key(
+        (), parsing.names, "Endpoints or operations, each judged by itself. Default: all together."
+    )
     minimum: int = at_least(10)
 
     def findings(self, now: float) -> Iterator[Finding]:
