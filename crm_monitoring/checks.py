@@ -46,6 +46,8 @@ CONSOLE_IN_PRODUCTION = "crm_monitoring.W009"
 """`--deploy`: lines are coloured for people. Write `"LOG_FORMAT": "json"`."""
 TRACES_EVERYTHING = "crm_monitoring.W010"
 """`--deploy`: every request in production is traced. Write a rate of 0.1, or leave the key out."""
+SECOND_OWNER = "crm_monitoring.W013"
+"""Another `sentry_sdk.init()` runs, too. Take it out, and move what it is told into `CRM_MONITORING`."""
 STRUCTLOG_RECONFIGURED = "crm_monitoring.W020"
 """structlog was configured after us. Use `crm_monitoring.get_logger`, or remove `structlog.configure()`."""
 REQUEST_LINES_HIDDEN = "crm_monitoring.W021"
@@ -68,6 +70,7 @@ def check_surroundings(**kwargs: Any) -> list[CheckMessage]:
     """Report where the app or its middleware stand wrong, and what would print a line twice."""
     return [
         *_middleware(),
+        *_second_owner(),
         *_second_request_log(),
         *_app_place(),
         *_second_printers(),
@@ -168,6 +171,16 @@ def _middleware() -> Iterable[CheckMessage]:
             f"The monitoring middleware comes after {before[0]!r}: it does not see what fails or is answered there.",
             hint=f"Move {MIDDLEWARE!r} to the first place in MIDDLEWARE.",
             id=MIDDLEWARE_PLACE,
+        )
+
+
+def _second_owner() -> Iterable[CheckMessage]:
+    sentry = status()
+    if sentry.said:
+        yield checks.Warning(
+            f"Another sentry_sdk.init() runs besides ours; where CRM_MONITORING says nothing else it counts, with {', '.join(sentry.said)}.",
+            hint="Take the call out, and move SENTRY_DSN, ENVIRONMENT and SENTRY_RELEASE into the environment, all else into CRM_MONITORING['SENTRY_OPTIONS'].",
+            id=SECOND_OWNER,
         )
 
 

@@ -65,7 +65,7 @@ def check_monitoring_health() -> dict[str, Any]:
     Tell whether the monitoring works.
 
     Returns:
-        "sentry" (enabled, environment, dsn_configured, release, traces_sample_rate), "logging" (level, structured), "lost"
+        "sentry" (enabled, environment, dsn_configured, release, traces_sample_rate, owner), "logging" (level, structured), "lost"
         (counts of what was dropped in this process, by kind), the sections of installed apps, None for one that failed, and
         "problems", one sentence each. No secrets, hosts or texts of drivers are in it.
     """
@@ -77,6 +77,7 @@ def check_monitoring_health() -> dict[str, Any]:
             "dsn_configured": sentry.dsn_configured,
             "release": sentry.release,
             "traces_sample_rate": sentry.traces_sample_rate,
+            "owner": sentry.owner,
         },
         "logging": {"level": effective_level(), "structured": is_structured()},
         "lost": faults.losses(),

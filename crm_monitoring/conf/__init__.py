@@ -60,6 +60,7 @@ __all__ = [
     "Unusable",
     "did_you_mean",
     "get",
+    "is_said",
     "key",
     "known_keys",
     "load",
@@ -137,6 +138,12 @@ def values() -> Iterator[tuple[str, Key, Any]]:
     for declared in _registered:
         effective = read(declared)
         yield from ((name, spec, getattr(effective, name)) for name, spec in declared.declared.items())
+
+
+def is_said(name: str) -> bool:
+    """Whether the setting or the environment gives the key, usable or not."""
+    given = _given()
+    return _raw(name, KEYS[name].env, given if isinstance(given, Mapping) else {})[1] is not None
 
 
 def load() -> Loaded:

@@ -83,6 +83,8 @@ def capture_message(
     Returns:
         The event's id, 32 hexadecimal digits, or None where nothing is sent.
     """
+    if not mode().sends:
+        return None
     word: Any = severity.in_sentry(level)
     return sentry_sdk.capture_message(message, word, extras=dict(extra or {}), tags=dict(tags or {}))
 
@@ -143,7 +145,7 @@ def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mu
     number = severity.NUMBERS[line["level"]]
     is_sent = config.SENTRY_LOGS and config.BACKEND == "sentry" and not _is_of(line["logger"], ("sentry_sdk",))
     is_told = not _is_of(line["logger"], _UNREPORTED)
-    if number < logging.INFO or not (is_sent or is_told) or (how := mode()).client.transport is None:
+    if number < logging.INFO or not (is_sent or is_told) or not (how := mode()).sends:
         return line
     if is_sent:
         _send_log(line)

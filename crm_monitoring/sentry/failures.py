@@ -18,11 +18,12 @@ from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 import sentry_sdk
-from sentry_sdk.scope import use_isolation_scope, use_scope
 
 from crm_monitoring import conf, faults, severity
 from crm_monitoring.sentry.breadcrumbs import UNTIL
 from crm_monitoring.sentry.exceptions import described
+from crm_monitoring.sentry.mode import mode
+from crm_monitoring.sentry.sdk import use_isolation_scope, use_scope
 from crm_monitoring.work import HeldFailure, Unit, Work, current_work, open_units
 
 MAX_HELD = 20
@@ -113,7 +114,7 @@ def report(error: BaseException, about: About) -> str | None:
     Returns:
         The id of the event that stands for it, or None where nothing is sent.
     """
-    if sentry_sdk.get_client().transport is None or is_ignored(error):
+    if not mode().sends or is_ignored(error):
         return None
     sent = event_of(error)
     if sent is not None:

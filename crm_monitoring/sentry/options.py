@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 from crm_monitoring import conf, faults
@@ -11,16 +12,9 @@ from crm_monitoring.release import detect_release
 from crm_monitoring.scrubbing.spans import FILTERED
 from crm_monitoring.sentry.before_send import Gate
 from crm_monitoring.sentry.django import RequestIntegration
-from crm_monitoring.sentry.mode import is_streaming
+from crm_monitoring.sentry.mode import SDKS_OWN, OwnIntegration, is_streaming
 from crm_monitoring.sentry.sampling import sample_rate
-from crm_monitoring.sentry.sdk import (
-    ArgvIntegration,
-    AtexitIntegration,
-    DedupeIntegration,
-    Integration,
-    LoggingIntegration,
-    ModulesIntegration,
-)
+from crm_monitoring.sentry.sdk import BaseClient, Integration
 from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers
 from crm_monitoring.sentry.tuning.serializer import PlainParts
 from crm_monitoring.sentry.tuning.threads import PlainThreadsIntegration
@@ -29,13 +23,16 @@ Hook = Callable[[Any, Any], Any]
 
 _BLANK = {"name": FILTERED, "attributes": {}}
 
-# What the SDK turns on by itself and a CRM should not have.
-_UNWANTED: tuple[type[Integration], ...] = (
-    ArgvIntegration,  # a command's arguments hold passwords
-    ModulesIntegration,  # every installed package on every event: weight, and a map for an attacker
-    AtexitIntegration,  # the process closes the client itself, and then says what was lost
-    DedupeIntegration,  # our gate knows whole chains of exceptions, not just the last one
-    LoggingIntegration,  # our processor reports log lines, once and with a title
+# What the SDK turns on by itself and a CRM should not have, by identifier.
+_UNWANTED = frozenset(
+    (
+        SDKS_OWN,  # ours does that, without wrapping responses, middleware, signals and cursors
+        "argv",  # a command's arguments hold passwords
+        "modules",  # every installed package on every event: weight, and a map for an attacker
+        "atexit",  # the process closes the client itself, and then says what was lost
+        "dedupe",  # our gate knows whole chains of exceptions, not just the last one
+        "logging",  # our processor reports log lines, once and with a title
+    )
 )
 
 # What other servers drop, so that it is not sent.
@@ -77,7 +74,7 @@ def make_options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> d
         **({"include_source_context": False} if _leaves_sources_to_us(given) else {}),
         "integrations": _integrations(config, given),
         "disabled_integrations": _disabled(given),
-        **_hooks(given, gate),
+        **make_hooks(given, gate),
     }
     # None would make the SDK look for itself: for a release by starting git, for a DSN in the environment.
     options.update(release=options["release"] or "", dsn=options["dsn"] or "")
@@ -93,7 +90,8 @@ def make_options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> d
     return options
 
 
-def _hooks(given: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
+def make_hooks(given: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
+    """Return the SDK's hooks, each of which runs the one in `given` first and then the gate's."""
     hooks = {
         "before_send": _after(given, "before_send", gate.event),
         "before_send_transaction": _after(given, "before_send_transaction", gate.transaction),
@@ -105,34 +103,52 @@ def _hooks(given: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
     return hooks
 
 
+class _LeftOut(Integration):
+    """Holds the place of an integration of the SDK's, so that neither this client sets it up nor one that is started later."""
+
+    def __init__(self, identifier: str) -> None:
+        self.identifier = identifier
+
+    @staticmethod
+    def setup_once() -> None:
+        """Never called: it is disabled."""
+
+
+def wanted(integration: Integration) -> bool:
+    """Whether a client of somebody else's may keep `integration` when it becomes ours."""
+    return integration.identifier not in _UNWANTED and not isinstance(integration, OwnIntegration)
+
+
+def drop_unwanted(client: BaseClient, given: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Take from `client` what it may not have. What a client before it has set up stays in place, and asks for it there."""
+    named = _named(given)
+    for identifier in _UNWANTED - named:
+        client.integrations.pop(identifier, None)
+
+
 def _disabled(given: Mapping[str, Any]) -> list[Any]:
-    return [
-        *(unwanted for unwanted in _UNWANTED if not _is_given(unwanted, given)),
-        *(given.get("disabled_integrations") or ()),
-    ]
-
-
-def _is_given(integration: type[Integration], given: Mapping[str, Any]) -> bool:
-    return any(isinstance(one, integration) for one in given.get("integrations") or ())
+    return [_LeftOut, *(given.get("disabled_integrations") or ())]
 
 
 def _integrations(config: conf.Config, given: Mapping[str, Any]) -> list[Integration]:
     own: list[Integration] = [
         RequestIntegration(adds_sources=_leaves_sources_to_us(given)),
+        *(_LeftOut(identifier) for identifier in sorted(_UNWANTED)),
     ]
     if given.get("default_integrations", True) and (_has_destination(config, given) or has_receivers()):
         own.append(PlainThreadsIntegration())
     theirs = list(given.get("integrations") or ())
     # One that the project names itself stands in for ours, the SDK's own DjangoIntegration too.
-    named = {integration.identifier for integration in theirs}
-    return theirs + [integration for integration in own if integration.identifier not in named]
+    settled = _named(given) | {disabled.identifier for disabled in given.get("disabled_integrations") or ()}
+    return theirs + [integration for integration in own if integration.identifier not in settled]
+
+
+def _named(given: Mapping[str, Any]) -> set[str]:
+    return {integration.identifier for integration in given.get("integrations") or ()}
 
 
 def _leaves_sources_to_us(given: Mapping[str, Any]) -> bool:
-    named = {integration.identifier for integration in given.get("integrations") or ()}
-    return (
-        RequestIntegration.identifier not in named and not {"include_source_context", "data_collection"} & given.keys()
-    )
+    return SDKS_OWN not in _named(given) and not {"include_source_context", "data_collection"} & given.keys()
 
 
 def _sampler(config: conf.Config, given: Mapping[str, Any]) -> Callable[[dict[str, Any]], float] | None:

@@ -21,11 +21,6 @@ from sentry_sdk.envelope import Envelope, Item
 from sentry_sdk.integrations import Integration
 
 # Those of the SDK's own that are documented to be configured or left out. Without them: the SDK's defaults.
-from sentry_sdk.integrations.argv import ArgvIntegration
-from sentry_sdk.integrations.atexit import AtexitIntegration
-from sentry_sdk.integrations.dedupe import DedupeIntegration
-from sentry_sdk.integrations.logging import LoggingIntegration
-from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 
 # A processor for the events of all clients; `use_scope` and its sibling run a block on a scope that was kept; the other tells
@@ -63,19 +58,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_OPTIONS",
-    "ArgvIntegration",
-    "AtexitIntegration",
     "Baggage",
     "BaseClient",
-    "DedupeIntegration",
     "Envelope",
     "Event",
     "EventScrubber",
     "Hint",
     "Integration",
     "Item",
-    "LoggingIntegration",
-    "ModulesIntegration",
     "PropagationContext",
     "SamplingContext",
     "SessionFlusher",

@@ -55,7 +55,7 @@ def test_every_id_is_used_once() -> None:
         if isinstance(value, str) and value.startswith("crm_monitoring.") and value[-3:].isdigit()
     ]
 
-    assert len(every) == 23
+    assert len(every) == 24
     assert len(set(every)) == len(every)
 
 

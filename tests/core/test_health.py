@@ -79,6 +79,7 @@ def test_the_answer_has_the_shape_of_the_guide(server: WSGIClient, sentry: Memor
                 "dsn_configured": False,
                 "release": "1.0",
                 "traces_sample_rate": 1.0,
+                "owner": "crm_monitoring",
             },
             "logging": {"level": "INFO", "structured": True},
             "lost": {},

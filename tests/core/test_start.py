@@ -158,6 +158,7 @@ def test_starting_takes_everything_from_the_environment() -> None:
         "dsn_configured": True,
         "release": "2.1",
         "traces_sample_rate": 0.5,
+        "owner": "crm_monitoring",
     }
     assert told["logging"] == {"level": "WARNING", "structured": True}
     assert told["problems"] == []

@@ -92,16 +92,15 @@ def test_a_forked_child_has_nothing_of_its_parents(monitoring: Any, receiver: Re
 
     process.start_over()
 
-    assert client._gate is not None
-    assert client._gate.held_back() == {}
+    assert client.held_back() == {}
     assert sender._errors._worker is not worker
     assert sentry_sdk.get_client().session_flusher is not sessions  # type: ignore[attr-defined]
 
 
 def test_a_child_that_sends_nothing_starts_over_all_the_same(
-    sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch
+    sentry: MemoryTransport,
 ) -> None:
-    monkeypatch.setattr(client, "_gate", None)
+    sentry_sdk.get_global_scope().set_client(None)
 
     process.start_over()
     client._tell_held_back()

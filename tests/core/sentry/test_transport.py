@@ -242,9 +242,10 @@ def test_the_sender_does_not_go_on_with_the_trace_of_a_request(sender: OrderedTr
 
 
 def test_a_killed_sender_sends_no_more(sender: OrderedTransport, receiver: Receiver) -> None:
+    sender.kill()
     sentry_sdk.get_client().close(timeout=0)
 
-    assert capture_message("x") is None
+    assert sentry_sdk.capture_message("x") is None
 
 
 # -- who else gets the envelopes ------------------------------------------------------------------------------------------
