@@ -104,9 +104,9 @@ def _measured(plan: Plan, options: argparse.Namespace) -> Iterator[str]:
         found.write(options.json)
     yield report.render(found)
     if options.compare:
-        dearer = list(report.compare(results.read(options.compare).figures, found.figures))
+        costlier = list(report.compare(results.read(options.compare).figures, found.figures))
         yield "\n".join(
-            [f"More expensive than {options.compare}:", *dearer] if dearer else ["Nothing became more expensive."]
+            [f"More expensive than {options.compare}:", *costlier] if costlier else ["Nothing became more expensive."]
         )
 
 

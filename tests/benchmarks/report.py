@@ -1,4 +1,4 @@
-"""The results as Markdown: tables, budgets, and what got dearer since another run."""
+"""The results as Markdown: tables, budgets, and what became more expensive since another run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Section(NamedTuple):
     How figures of a section are shown.
 
     Attributes:
-        relative: How much dearer a figure may be in another run by chance alone.
+        relative: How much more expensive a figure may be in another run by chance alone.
         absolute: The same in the section's own unit, where it is small.
     """
 
@@ -118,7 +118,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def compare(old: Figures, new: Figures) -> Iterator[str]:
-    """Yield what is dearer in `new` than in `old`, by more than chance explains."""
+    """Yield what is more expensive in `new` than in `old`, by more than chance explains."""
     for figure in new:
         before = old.get(figure.key)
         section = SECTIONS[figure.key.section]
