@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from random import randbytes, random
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk import Scope
 
 from crm_monitoring import conf
+from crm_monitoring.ids import randbytes, random
 from crm_monitoring.records import UNROUTED
 from crm_monitoring.requests.routes import endpoint_of, resolved, route_of
 from crm_monitoring.scrubbing.configured import scrub_text
@@ -103,11 +103,11 @@ class RequestTrace:
             sentry_sdk.get_current_scope().span = self._segment
 
     def _place(self, headers: dict[str, str]) -> Place:
-        known, ids, draw = self._continue(headers), randbytes(24).hex(), None  # noqa: S311 - ids, no secrets
+        known, ids, draw = self._continue(headers), randbytes(24).hex(), None
         if not headers:
             known.trace_id = ids[16:]
             # Here, so that the SDK decides by the same number if it comes to that.
-            draw = int(random() * _DRAWS) / _DRAWS  # noqa: S311 - a draw, no secret
+            draw = int(random() * _DRAWS) / _DRAWS
         return Place(known.trace_id, ids[:16], known.parent_span_id, known.parent_sampled, draw, known.baggage)
 
     def _rate_to_stay_below(self, place: Place) -> float | None:
