@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
 from functools import wraps
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
-if sys.version_info >= (3, 12):
-    from inspect import iscoroutinefunction
-else:
-    from asgiref.sync import iscoroutinefunction  # pragma: no cover - coverage is measured on a later Python
+from crm_monitoring.wrapping import iscoroutinefunction, wrapped_coroutine, wrapped_function
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,28 +38,10 @@ def decorate(decorated: Decorated, new: New) -> Decorated:
     elif isgeneratorfunction(decorated):
         wrapper = _generator(decorated, new)
     elif iscoroutinefunction(decorated):
-        wrapper = _coroutine(decorated, new)
+        wrapper = wrapped_coroutine(decorated, new)
     else:
-        wrapper = _function(decorated, new)
+        wrapper = wrapped_function(decorated, new)
     return cast(Decorated, wrapper)
-
-
-def _function(function: Callable[P, T], new: New) -> Callable[P, T]:
-    @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with new():
-            return function(*args, **kwargs)
-
-    return wrapper
-
-
-def _coroutine(function: Callable[P, Awaitable[T]], new: New) -> Callable[P, Awaitable[T]]:
-    @wraps(function)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with new():
-            return await function(*args, **kwargs)
-
-    return wrapper
 
 
 def _view_class(view: Any, new: New) -> Any:
@@ -72,7 +50,7 @@ def _view_class(view: Any, new: New) -> Any:
             f"@monitored is for functions and class-based views; {view.__qualname__} has no dispatch(). Decorate its methods."
         )
     dispatch = view.dispatch
-    sync_dispatch, async_dispatch = _function(dispatch, new), _coroutine(dispatch, new)
+    sync_dispatch, async_dispatch = wrapped_function(dispatch, new), wrapped_coroutine(dispatch, new)
 
     @wraps(dispatch)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
