@@ -19,6 +19,7 @@ from crm_monitoring.health import check_monitoring_health
 from crm_monitoring.logs import get_logger, init_structured_logging
 from crm_monitoring.performance import PerformanceMonitor, current_monitor, monitored, unmonitored
 from crm_monitoring.records import OperationRecord, RequestRecord
+from crm_monitoring.units import unit_of_work
 
 __all__ = [
     "OperationRecord",
@@ -37,5 +38,6 @@ __all__ = [
     "set_tag",
     "set_transaction_context",
     "set_user_context",
+    "unit_of_work",
     "unmonitored",
 ]

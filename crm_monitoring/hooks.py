@@ -63,7 +63,7 @@ def ended() -> None:
 
 
 def register_pause(callback: Ending) -> None:
-    """Call `callback` after each task: another follows at once, or none for hours. Adding one twice has no effect."""
+    """Call `callback` after each task, job or other unit of work: another follows at once, or none for hours. Adding one twice has no effect."""
     _pauses.add(callback)
 
 
@@ -73,7 +73,7 @@ def unregister_pause(callback: Ending) -> None:
 
 
 def paused() -> None:
-    """Say that a task has ended; a callback that raises is counted and stops nobody."""
+    """Say that a unit of work has ended; a callback that raises is counted and stops nobody."""
     _pauses.call()
 
 

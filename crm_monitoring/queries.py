@@ -15,7 +15,7 @@ from crm_monitoring import conf, faults
 from crm_monitoring.logs import get_logger
 from crm_monitoring.places import place
 from crm_monitoring.sentry.spans import AnySpan, finish_query_span, start_query_span
-from crm_monitoring.work import Query, Request, current_request
+from crm_monitoring.work import Query, Request, Work, current_work
 
 _MAX_STATEMENTS = 1000
 _MAX_SQL = 4096
@@ -106,21 +106,24 @@ def _begin(sql: str, connection: BaseDatabaseWrapper) -> AnySpan | None:
 def _note(query: Query, span: AnySpan | None) -> None:
     try:
         config = conf.get()
-        request = current_request()
+        work = current_work()
         found = None
         if config.SLOW_QUERY_MS and query.duration_ms > config.SLOW_QUERY_MS and not _SCHEMA.match(query.sql):
-            found = _place(request)
+            found = _place(work)
             _tell_slow(query, found, config.SLOW_QUERY_MS)
         if span is not None:
             finish_query_span(span, found)
-        if request is not None:
-            _count(request, query, config.N_PLUS_ONE_THRESHOLD)
+        if work is not None:
+            work.db_queries += 1
+            work.db_ms += query.duration_ms
+        if isinstance(work, Request):
+            _keep(work, query, config.N_PLUS_ONE_THRESHOLD)
     except Exception as error:
         faults.record("Counting a query", error)
 
 
-def _place(request: Request | None) -> dict[str, Any]:
-    return place(request.task() if request is not None and request.task is not None else None)
+def _place(work: Work | None) -> dict[str, Any]:
+    return place(work.task() if work is not None and work.task is not None else None)
 
 
 def _tell_slow(query: Query, found: dict[str, Any], threshold_ms: float) -> None:
@@ -134,9 +137,7 @@ def _tell_slow(query: Query, found: dict[str, Any], threshold_ms: float) -> None
     )
 
 
-def _count(request: Request, query: Query, threshold: int) -> None:
-    request.db_queries += 1
-    request.db_ms += query.duration_ms
+def _keep(request: Request, query: Query, threshold: int) -> None:
     request.recent_queries.append(query)
     # Savepoints come with the loop's own statements, each under another name.
     if threshold and not query.sql.startswith(_SAVEPOINT):

@@ -57,13 +57,13 @@ class RequestRecord(NamedTuple):
 
 class OperationRecord(NamedTuple):
     """
-    One finished block of code under a `PerformanceMonitor`, or one run of a task.
+    One finished block of code under a `PerformanceMonitor`, or one finished unit of work: a run of a task, a job.
 
     Attributes:
         operation: The kind of work, Sentry's span operation: "function", "db.import", "queue.task", ...
         started: Unix time in seconds.
         duration_ms: Wall-clock time; of a generator only while its own code ran.
-        slow: Whether it took longer than its threshold; a task has none.
+        slow: Whether it took longer than its threshold; a unit of work has none.
         error: Class name of the exception that ended it, else None.
     """
 

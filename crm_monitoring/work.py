@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import weakref
 from collections import deque
 from collections.abc import Collection, Mapping
 from contextvars import ContextVar
@@ -17,8 +19,6 @@ from crm_monitoring.requests.user import evaluated_user_id
 from crm_monitoring.scrubbing.url_secrets import UrlSecrets
 
 if TYPE_CHECKING:
-    import asyncio
-    import weakref
     from types import TracebackType
 
     from django.http import HttpRequest
@@ -60,7 +60,7 @@ class RequestTrace(Trace, Protocol):
 class UnitTrace(Trace, Protocol):
     """The place of another unit of work in Sentry."""
 
-    def close(self) -> None: ...
+    def close(self, *, failed: bool) -> None: ...
 
 
 class HeldFailure(Protocol):
@@ -80,20 +80,35 @@ class Work:
 
     Attributes:
         number: Which one of this process it is.
+        request_id: What its lines and events can be found by.
         started: When it began, in Unix seconds.
         started_clock: The same in seconds of `perf_counter`.
         reports: Failures that were reported and not sent yet.
         trace: Its place in Sentry, None where there is none.
         outer: What was running when it began inside of that.
+        outer_bound: The fields that the lines of what runs around it carry.
         concluded: It has ended, and holds nothing any more.
+        event_id: Id of the Sentry event that reports its failure.
+        shown_error: The last exception that a line of it carried, where that was raised, and both as text.
+        bound: Names that were bound by `structlog.contextvars` when its latest line was written.
+        task: Gives the asyncio task that runs it, None where it runs in none.
     """
 
+    # Of most these stay as they are here.
     trace: Trace | None = None
     outer: Work | None = None
+    outer_bound: Mapping[str, Any] = MappingProxyType({})
     concluded = False
+    event_id: str | None = None
+    shown_error: tuple[tuple[BaseException, TracebackType | None], str] | None = None
+    bound: Collection[str] = ()
+    task: weakref.ref[asyncio.Task[Any]] | None = None
+    db_queries = 0
+    db_ms = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, request_id: str) -> None:
         self.number = next(_numbers)
+        self.request_id = request_id
         self.started = time()
         self.started_clock = perf_counter()
         self.reports: list[HeldFailure] = []
@@ -102,6 +117,16 @@ class Work:
     def trace_id(self) -> str | None:
         """The id of the trace it belongs to, 32 hexadecimal digits."""
         return self.trace.trace_id if self.trace else None
+
+    @property
+    def user_id(self) -> str | None:
+        """Whom it acts for, as text."""
+        return None
+
+    def remember_task(self) -> None:
+        """Keep which asyncio task runs it: the ORM's async calls run in threads that know nothing of who waits for them."""
+        task = asyncio.current_task()
+        self.task = None if task is None else weakref.ref(task)
 
     def elapsed_ms(self) -> float:
         """Return the milliseconds since it began."""
@@ -116,16 +141,11 @@ class Request(Work):
         unmonitored: The path is on the list, or, known in the end, the view asked not to be measured.
         error: What the request failed with, once it has.
         handled_error: What its view raised and Django may have answered.
-        event_id: Id of the Sentry event that reports the failure.
-        shown_error: The last exception that a line of it carried, where that was raised, and both as text.
         outcome: How it ends for release health: "exited", "errored" or "crashed".
-        outer_bound: The fields that the lines of what runs around it carry.
-        bound: Names that were bound by `structlog.contextvars` when its latest line was written.
         handed_over: Its response has left the middleware; only a stream may still run.
         status_on_leave: The status of a stream, to conclude with if the server is done before the stream has said so.
         recent_lines: Lines that lead to an event if one is made, each with its moment in Unix seconds.
         extra: Fields that receivers of django-structlog's signals want on the request's line.
-        task: Gives the asyncio task that serves it, None under WSGI.
     """
 
     # Of most requests these stay as they are here.
@@ -133,23 +153,15 @@ class Request(Work):
     unmonitored = False
     error: BaseException | None = None
     handled_error: Exception | None = None
-    shown_error: tuple[tuple[BaseException, TracebackType | None], str] | None = None
-    event_id: str | None = None
     outcome = "exited"
-    outer_bound: Mapping[str, Any] = MappingProxyType({})
-    bound: Collection[str] = ()
     handed_over = False
     status_on_leave: int | None = None
     bytes_on_leave: int | None = None
-    task: weakref.ref[asyncio.Task[Any]] | None = None
-    db_queries = 0
-    db_ms = 0.0
     _url_secrets: tuple[ResolverMatch | None, UrlSecrets] | None = None
 
     def __init__(self, request: HttpRequest, request_id: str, method: str) -> None:
-        super().__init__()
+        super().__init__(request_id)
         self.request = request
-        self.request_id = request_id
         self.method = method
         self.extra: dict[str, Any] = {}
         self.statements: dict[str, int] = {}
@@ -183,28 +195,37 @@ class Request(Work):
 
 class Unit(Work):
     """
-    One running unit of work that is no request: a command, a task.
+    One running unit of work that is no request: a command, a task, a job.
 
     Attributes:
+        name: What is done, the same for every run: "send_invoices".
+        kind: What sort of work it is: "job", "task", "command".
+        is_counted: Its end makes a record.
         timer: The thread that sends what is held too long, while something is held.
     """
 
+    is_counted = True
     trace: UnitTrace | None = None
     timer: threading.Timer | None = None
 
-    def begin(self, trace: UnitTrace) -> None:
+    def __init__(self, name: str, kind: str, request_id: str) -> None:
+        super().__init__(request_id)
+        self.name = name
+        self.kind = kind
+
+    def enter(self) -> None:
         """Make it what runs now."""
-        self.trace = trace
         self.outer = current_work()
         use(self)
         _open_units.add(self)
 
     def leave(self) -> None:
-        """Give way to what ran around it."""
+        """Give way to what ran around it, for which its queries were made too."""
         _open_units.discard(self)
         use(self.outer)
-        if self.trace is not None:
-            self.trace.close()
+        if self.outer is not None:
+            self.outer.db_queries += self.db_queries
+            self.outer.db_ms += self.db_ms
 
 
 _numbers = count()
@@ -221,6 +242,14 @@ def current_request() -> Request | None:
     return work if isinstance(work, Request) else None
 
 
+def nearest_request() -> Request | None:
+    """Return the request that runs now, or that what runs now runs inside of."""
+    work = _current.get()
+    while work is not None and not isinstance(work, Request):
+        work = work.outer
+    return work
+
+
 def open_units() -> list[Unit]:
     """Return every unit of this process that has not ended."""
     return list(_open_units)
@@ -228,7 +257,7 @@ def open_units() -> list[Unit]:
 
 def url_scrubber() -> TextScrubber | None:
     """Return what takes the secrets of the running request's URL out of a text, None where there are none."""
-    request = current_request()
+    request = nearest_request()
     return request.url_secrets.replaced if request is not None and request.url_secrets else None
 
 

@@ -15,13 +15,15 @@ from typing import Any, TypeGuard
 from django.core.management.base import BaseCommand, CommandError
 
 from crm_monitoring import faults
-from crm_monitoring.integrations.work import Run
-from crm_monitoring.sentry import capture_crash
 from crm_monitoring.sentry.failures import is_held
-from crm_monitoring.work import current_work
+from crm_monitoring.units import COMMAND, begin_unit, end_unit
+from crm_monitoring.work import Unit, current_work
 
 # What these run is the work of others: requests, tests, what a person types. And `monitoring test` waits for its own events.
 _NO_UNITS = frozenset(("monitoring", "runserver", "shell", "test", "testserver"))
+
+# Nobody wants to know how long `migrate` takes at P95.
+_NOT_COUNTED = ("django.", "crm_monitoring.")
 
 
 @cache
@@ -42,13 +44,13 @@ def _watched(execute: Callable[..., str | None]) -> Callable[..., str | None]:
 class _Call:
     """One call of a command."""
 
-    __slots__ = ("_command", "_run")
+    __slots__ = ("_command", "_unit")
 
     def __init__(self, command: BaseCommand) -> None:
         self._command = command
 
     def __enter__(self) -> None:
-        self._run = _begin_command(self._command)
+        self._unit = _begin_command(self._command)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -56,17 +58,20 @@ class _Call:
         if error is not None and traceback is not None:
             # The first entry is `watched`: neither what a crash prints nor its event shows it.
             BaseException.with_traceback(error, traceback.tb_next)
-        if self._run is not None:
-            _end_command(self._run, self._command, error)
+        if self._unit is not None:
+            end_unit(self._unit, error, is_failure=_is_failure(self._command, error))
 
 
 @faults.guarded
-def _begin_command(command: BaseCommand) -> Run | None:
+def _begin_command(command: BaseCommand) -> Unit | None:
     kinds = {_name_of(kind) for kind in type(command).__mro__}
     if current_work() is not None or not _NO_UNITS.isdisjoint(kinds):
         return None
     name = _name_of(type(command))
-    return Run(f"manage.py {name}", "custom", fields={"command": name}, tags={})
+    unit = begin_unit(f"manage.py {name}", COMMAND, {"command": name})
+    if unit is not None:
+        unit.is_counted = not type(command).__module__.startswith(_NOT_COUNTED)
+    return unit
 
 
 def _name_of(kind: type) -> str:
@@ -75,13 +80,8 @@ def _name_of(kind: type) -> str:
 
 
 @faults.guarded
-def _end_command(run: Run, command: BaseCommand, error: BaseException | None) -> None:
-    try:
-        if _has_failed(error) and (_ends_the_process(command) or is_held(error)):
-            capture_crash(error, "command")
-    finally:
-        run.end(error)
-        run.unbind()
+def _is_failure(command: BaseCommand, error: BaseException | None) -> bool:
+    return _has_failed(error) and (_ends_the_process(command) or is_held(error))
 
 
 def _has_failed(error: BaseException | None) -> TypeGuard[Exception]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from django.tasks import TaskResultStatus
 from django.tasks.signals import task_finished, task_started
 from django_structlog.app_settings import app_settings
 from django_structlog.tasks.signals import bind_extra_task_metadata
 
 from crm_monitoring import faults
-from crm_monitoring.integrations.work import TASK, Run
-from crm_monitoring.sentry import capture_crash, set_tag
+from crm_monitoring.logs import bind, bound, rebind
+from crm_monitoring.units import begin_unit, end_unit, identify
+from crm_monitoring.work import Unit
 
 if TYPE_CHECKING:
     from django.tasks import TaskResult
 
-_running: dict[str, Run] = {}
+_running: dict[str, Unit | None] = {}
 
 
 def install() -> None:
@@ -31,16 +31,16 @@ def install() -> None:
 @faults.guarded
 def _begin_task(sender: Any, task_result: TaskResult[Any, Any], **kwargs: Any) -> None:
     fields = _fields_of(task_result)
-    _running[task_result.id] = Run(fields["task"], "task", fields, {"task_id": task_result.id}, TASK)
+    _running[task_result.id] = begin_unit(fields["task"], "task", fields)
 
 
 @faults.guarded
 def _bind_task(sender: Any, task_result: TaskResult[Any, Any], **kwargs: Any) -> None:
     """Called by django-structlog, which has put what was bound where the task was enqueued in place of what is bound here."""
-    structlog.contextvars.bind_contextvars(**_fields_of(task_result))
-    request_id = structlog.contextvars.get_contextvars().get("request_id")
-    if request_id is not None:
-        set_tag("request_id", request_id)
+    bind(_fields_of(task_result))
+    unit = _running.get(task_result.id)
+    if unit is not None:
+        identify(unit, bound().get("request_id"))
 
 
 def _fields_of(task_result: TaskResult[Any, Any]) -> dict[str, str]:
@@ -49,16 +49,10 @@ def _fields_of(task_result: TaskResult[Any, Any]) -> dict[str, str]:
 
 @faults.guarded
 def _end_task(sender: Any, task_result: TaskResult[Any, Any], **kwargs: Any) -> None:
-    run = _running.pop(task_result.id, None)
-    if run is None:
-        return
+    is_failure = task_result.status == TaskResultStatus.FAILED
+    fields = bound()
     # Backends send the signal where they handle the exception.
-    error = sys.exc_info()[1] if task_result.status == TaskResultStatus.FAILED else None
-    try:
-        if error is not None:
-            capture_crash(error, "task")
-    finally:
-        run.end(error)
+    end_unit(_running.pop(task_result.id, None), sys.exc_info()[1] if is_failure else None, is_failure=is_failure)
+    if app_settings.DJANGO_TASKS_ENABLED:
         # django-structlog writes its last line of the task after this, and clears at the next task's start.
-        if not app_settings.DJANGO_TASKS_ENABLED:
-            run.unbind()
+        rebind(fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crm_monitoring.logs.bound import bind, bound, rebind
 from crm_monitoring.logs.consoles import prints
 from crm_monitoring.logs.lines import is_structured, log_format
 from crm_monitoring.logs.logger import get_logger
@@ -22,6 +23,8 @@ __all__ = [
     "STRUCTLOG_RECONFIGURED",
     "Formatter",
     "Handler",
+    "bind",
+    "bound",
     "effective_level",
     "get_logger",
     "handled_error",
@@ -31,5 +34,6 @@ __all__ = [
     "log_format",
     "observed",
     "prints",
+    "rebind",
     "take_over",
 ]

@@ -15,7 +15,7 @@ from crm_monitoring import conf, faults
 from crm_monitoring.logs.output import StandardOutput
 from crm_monitoring.rendering import Event, Renderer, console_renderer, cut, dumps, json_renderer, logfmt_renderer, text
 from crm_monitoring.scrubbing.configured import scrub_exception, scrub_text
-from crm_monitoring.work import current_request, url_scrubber
+from crm_monitoring.work import current_work, url_scrubber
 
 _CUT_EVENT = 256
 
@@ -87,14 +87,14 @@ def with_shown_exception(line: Event) -> Event:
 
 
 def _shown(error: BaseException) -> str:
-    """Return the exception as text, the same for each line of one request that carries it: Django's, and the request's own."""
-    request = current_request()
-    if request is None:
+    """Return the exception as text, the same for each line of one work that carries it: Django's, and the request's own."""
+    work = current_work()
+    if work is None:
         return scrub_exception(error)
     place = error, error.__traceback__
-    if request.shown_error is None or request.shown_error[0] != place:
-        request.shown_error = place, scrub_exception(error, url_scrubber())
-    return request.shown_error[1]
+    if work.shown_error is None or work.shown_error[0] != place:
+        work.shown_error = place, scrub_exception(error, url_scrubber())
+    return work.shown_error[1]
 
 
 def own(line: MutableMapping[str, Any], name: str, value: str) -> None:

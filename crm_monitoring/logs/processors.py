@@ -15,7 +15,7 @@ import structlog
 from crm_monitoring import faults, severity
 from crm_monitoring.logs.lines import name_of, own, set_aside, timestamp
 from crm_monitoring.scrubbing.configured import scrub
-from crm_monitoring.work import current_request, url_scrubber
+from crm_monitoring.work import current_work, url_scrubber
 
 Processor = Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]
 
@@ -62,15 +62,15 @@ def take_in(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutable
     if line.get("stack_info") is True:
         own(line, "stack", "".join(traceback.format_stack()[-_STACK_FRAMES:-_OUR_FRAMES]).rstrip())
         del line["stack_info"]
-    request = current_request()
+    work = current_work()
     bound = structlog.contextvars.get_contextvars()
     for name, value in bound.items():
-        # The request's own id follows, when the line has been searched for secrets.
-        if request is None or name != "request_id":
+        # The id of what runs follows, when the line has been searched for secrets.
+        if work is None or name != "request_id":
             line.setdefault(name, value)
-    if request is not None:
-        request.bound = bound
-        if "user_id" not in line and (user_id := request.user_id) is not None:
+    if work is not None:
+        work.bound = bound
+        if "user_id" not in line and (user_id := work.user_id) is not None:
             line["user_id"] = user_id
     return line
 
@@ -104,12 +104,12 @@ def complete(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutabl
 
 
 def add_ids(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add the running request's ids, which are no secrets."""
-    request = current_request()
-    if request is not None:
-        ids = {"request_id": request.request_id}
-        if request.trace is not None:
-            ids["trace_id"], ids["span_id"] = request.trace.trace_id, request.trace.span_id
+    """Add the ids of what runs, which are no secrets."""
+    work = current_work()
+    if work is not None:
+        ids = {"request_id": work.request_id}
+        if work.trace is not None:
+            ids["trace_id"], ids["span_id"] = work.trace.trace_id, work.trace.span_id
         if not ids.keys().isdisjoint(line):
             for name in ids.keys() & line.keys():
                 if line[name] is not ids[name]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeGuard, cast
 
@@ -136,10 +135,8 @@ def _probe(request: HttpRequest) -> Callable[[HttpRequest], HttpResponse] | None
 
 @faults.guarded
 def _remember_task(work: Request | None) -> None:
-    task = asyncio.current_task()
-    if work is not None and task is not None:
-        # The ORM's async calls run in threads that know nothing of who waits for them.
-        work.task = weakref.ref(task)
+    if work is not None:
+        work.remember_task()
 
 
 @faults.guarded

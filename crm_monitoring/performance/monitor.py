@@ -14,7 +14,7 @@ from crm_monitoring.logs import get_logger
 from crm_monitoring.performance.decorators import Decorated, decorate
 from crm_monitoring.records import OperationRecord
 from crm_monitoring.sentry import OperationSpan, start_operation_span
-from crm_monitoring.work import current_request
+from crm_monitoring.work import current_work
 
 _LINE_FIELDS = frozenset(("name", "operation", "duration_ms", "threshold_ms", "error"))
 
@@ -195,15 +195,15 @@ class _Run:
         _tell(self, type(error).__name__ if failed else None)
 
     def record(self, threshold_ms: float, error: str | None) -> OperationRecord:
-        request = current_request()
+        work = current_work()
         return OperationRecord(
             name=self.monitor.name,
             operation=self.monitor.operation,
             started=self._started,
             duration_ms=self._spent_ms,
             slow=0 < threshold_ms < self._spent_ms,
-            request_id=request.request_id if request else None,
-            trace_id=request.trace_id if request else None,
+            request_id=work.request_id if work else None,
+            trace_id=work.trace_id if work else None,
             error=error,
         )
 

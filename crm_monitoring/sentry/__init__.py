@@ -23,7 +23,13 @@ from crm_monitoring.sentry.events import (
     set_transaction_context,
     set_user_context,
 )
-from crm_monitoring.sentry.spans import OperationSpan, current_trace_id, start_operation_span, start_query_span
+from crm_monitoring.sentry.spans import (
+    OperationSpan,
+    current_trace_id,
+    start_operation_span,
+    start_query_span,
+    trace_headers,
+)
 from crm_monitoring.sentry.tracing import trace_request
 from crm_monitoring.sentry.transport import DELIVERY_FAILED, has_receivers
 from crm_monitoring.sentry.unit_trace import UnitTrace
@@ -53,5 +59,6 @@ __all__ = [
     "start_operation_span",
     "start_query_span",
     "status",
+    "trace_headers",
     "trace_request",
 ]

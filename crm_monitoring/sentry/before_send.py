@@ -11,7 +11,7 @@ from crm_monitoring.sentry.event_size import fitted
 from crm_monitoring.sentry.failures import event_of, is_held, is_ignored, mark
 from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of
 from crm_monitoring.sentry.scrubbed import scrub_event
-from crm_monitoring.work import current_request, url_scrubber
+from crm_monitoring.work import current_work, url_scrubber
 
 HELD_BACK = "events_held_back"
 _UNWANTED_ATTRIBUTES = frozenset(("process.command_args",))
@@ -61,9 +61,9 @@ class Gate:
         attributes = item.get("attributes") or {}
         wanted = {name: value for name, value in attributes.items() if name not in _UNWANTED_ATTRIBUTES}
         texts = {name: item[name] for name in ("name", "body") if name in item}
-        request = current_request()
-        if request is not None:
-            wanted.setdefault("request_id", request.request_id)
+        work = current_work()
+        if work is not None:
+            wanted.setdefault("request_id", work.request_id)
         return {**item, **scrub({**texts, "attributes": wanted}, url_scrubber())}
 
     def held_back(self) -> dict[str, int]:

@@ -22,7 +22,7 @@ from crm_monitoring.sentry.sdk import add_global_event_processor, add_global_rep
 from crm_monitoring.sentry.sensitive_variables import hide_marked
 from crm_monitoring.sentry.sessions import outcome_of, worse
 from crm_monitoring.sentry.tuning.source_context import add_sources
-from crm_monitoring.work import current_request
+from crm_monitoring.work import current_request, nearest_request
 
 
 class RequestIntegration(OwnIntegration):
@@ -80,7 +80,8 @@ def _describe(event: Any, hint: Any) -> Any:
         # Less is known then. Left to the SDK it would go on with the event, and without what follows.
         faults.record("Describing an event", error)
     try:
-        hide_marked(event, hint, work.request if work is not None else None)
+        request = nearest_request()
+        hide_marked(event, hint, request.request if request is not None else None)
     except Exception as error:
         faults.record("Hiding what is marked as sensitive", error)
         return None

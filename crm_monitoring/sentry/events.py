@@ -18,7 +18,7 @@ from crm_monitoring.scrubbing.configured import scrub_text
 from crm_monitoring.sentry.breadcrumbs import fields_of, leave_crumb, level_of
 from crm_monitoring.sentry.failures import About, report
 from crm_monitoring.sentry.mode import mode
-from crm_monitoring.work import current_request
+from crm_monitoring.work import current_work
 
 _MAX_LOGGERS = 1024
 
@@ -99,7 +99,7 @@ def set_user_context(user_id: Any, email: str | None = None, username: str | Non
 @guarded
 def set_transaction_context(name: str, operation: str = "http.server") -> None:
     """Name the current transaction and say what kind of work it is, in place of the route."""
-    work = current_request()
+    work = current_work()
     if work is not None and work.trace is not None:
         work.trace.rename(name, operation)
     else:

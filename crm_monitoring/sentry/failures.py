@@ -192,7 +192,7 @@ def _send_in_time(unit: Unit) -> None:
         _watch(unit, first)
 
 
-def end_unit(unit: Unit, error: BaseException | None = None) -> None:
+def leave_unit(unit: Unit, error: BaseException | None = None) -> None:
     """
     Send what the unit holds, and leave it.
 
@@ -210,6 +210,7 @@ def end_unit(unit: Unit, error: BaseException | None = None) -> None:
         mark(error, made)
 
 
+@faults.guarded
 def _stop(timer: threading.Timer | None) -> None:
     if timer is not None:
         timer.cancel()

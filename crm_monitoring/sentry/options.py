@@ -32,6 +32,7 @@ _UNWANTED = frozenset(
         "atexit",  # the process closes the client itself, and then says what was lost
         "dedupe",  # our gate knows whole chains of exceptions, not just the last one
         "logging",  # our processor reports log lines, once and with a title
+        "celery",  # its tasks are units of work, which it would report once more
     )
 )
 

@@ -29,6 +29,12 @@ def current_trace_id() -> str | None:
     return None if span is None else span.trace_id
 
 
+def trace_headers() -> dict[str, str]:
+    """Return what names the trace that what runs now is part of, for whoever goes on with it: "sentry-trace" and "baggage"."""
+    known = {"sentry-trace": sentry_sdk.get_traceparent(), "baggage": sentry_sdk.get_baggage()}
+    return {name: value for name, value in known.items() if value}
+
+
 def start_query_span(sql: str, vendor: str, database: str) -> AnySpan | None:
     """Start the span of a database query, or return None where nothing is sampled."""
     how = mode()

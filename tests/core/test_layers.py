@@ -11,16 +11,16 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "crm_monitoring"
 
 LAYERS = (
-    ("lazy", "places", "records", "rendering", "faults", "severity"),
+    ("lazy", "places", "records", "rendering", "faults", "severity", "wrapping"),
     ("registry", "release"),
     ("process",),
-    ("conf",),
+    ("conf", "ids"),
     ("requests", "scrubbing"),
     ("work",),
     ("logs",),
     ("sentry",),
     ("hooks", "queries"),
-    ("performance", "health", "readiness"),
+    ("performance", "units", "health", "readiness"),
     ("views",),
     ("middleware", "asgi"),
     ("checks", "management", "testing"),

@@ -23,6 +23,7 @@ CONTRACT = [
     "set_tag",
     "set_transaction_context",
     "set_user_context",
+    "unit_of_work",
     "unmonitored",
 ]
 
@@ -57,6 +58,7 @@ def test_a_public_name_says_what_it_does(name: str) -> None:
         ("set_transaction_context", ["name", "operation"]),
         ("set_tag", ["key", "value"]),
         ("PerformanceMonitor", ["name", "operation", "slow_ms", "tags"]),
+        ("unit_of_work", ["name", "kind", "fields"]),
         ("monitored", ["name", "operation", "slow_ms", "tags"]),
         ("get_logger", ["name"]),
     ],

@@ -159,7 +159,7 @@ def test_a_connection_made_under_a_wrapper_of_the_host_loses_neither(running: Re
     assert [query.sql for query in running.recent_queries] == ["SELECT 1", "SELECT 2"]
 
 
-@pytest.mark.parametrize("part", ["shape", "start_query_span", "place", "_count"])
+@pytest.mark.parametrize("part", ["shape", "start_query_span", "place", "_keep"])
 def test_a_failure_of_ours_is_none_of_the_query(
     running: Request, sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:

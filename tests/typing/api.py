@@ -8,7 +8,7 @@ from typing import assert_type
 from django.http import HttpRequest, HttpResponse
 from django.views import View
 
-from crm_monitoring import PerformanceMonitor, capture_message, current_monitor, monitored, unmonitored
+from crm_monitoring import PerformanceMonitor, capture_message, current_monitor, monitored, unit_of_work, unmonitored
 
 
 @monitored
@@ -25,6 +25,11 @@ async def coroutine(a: int) -> bytes:
 def generator() -> Generator[int, str, bool]:
     yield 1
     return True
+
+
+@unit_of_work("send_invoices", batch=1)
+def job(a: int) -> str:
+    return str(a)
 
 
 @monitored

@@ -190,7 +190,7 @@ def _runs_a_task(request: HttpRequest) -> HttpResponse:
 urlpatterns = [path("runs/", _runs_a_task)]
 
 
-def test_a_task_within_a_request_is_part_of_it(
+def test_a_task_within_a_request_is_a_unit_of_its_own_with_the_requests_id(
     server: WSGIClient, sentry: MemoryTransport, told: list[str], lines: Lines, settings: Any
 ) -> None:
     settings.ROOT_URLCONF = __name__
@@ -198,8 +198,8 @@ def test_a_task_within_a_request_is_part_of_it(
     answer = server.get("/runs/")
 
     (event,) = sentry.events
-    assert event["transaction"] == "GET runs/"
-    assert event["contexts"]["log"]["task"] == "crm.works"
+    assert event["transaction"] == "crm.works"
+    assert event["tags"]["request_id"] == answer.headers["X-Request-ID"]
     assert not breakages.is_handled(event)
     assert told == []
     assert "task" not in lines.one("view_ran")
@@ -225,7 +225,7 @@ def test_the_request_that_asks_for_a_task_goes_with_it(sentry: MemoryTransport, 
 
     assert lines.one("row_read")["request_id"] == "the-request"
     (event,) = sentry.events
-    assert event["tags"] == {"task_id": headers["id"], "request_id": "the-request"}
+    assert event["tags"] == {"task": "crm.says", "task_id": headers["id"], "request_id": "the-request"}
     logger.info("all_done")
     assert "request_id" not in lines.one("all_done")
 
@@ -273,20 +273,17 @@ def test_the_lines_of_django_structlogs_receivers_carry_the_same_and_add_no_even
         assert (line["task"], line["task_id"]) == ("crm.works", result.id)
 
 
-@pytest.mark.parametrize("part", ["__init__", "leave"])
 def test_a_task_runs_though_its_unit_of_work_fails(
-    sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, lines: Lines, part: str
+    sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, lines: Lines
 ) -> None:
     def fail(*args: Any) -> None:
         raise RuntimeError("the unit")
 
     monkeypatch.setattr(faults, "reraise", False)
-    monkeypatch.setattr(work.Unit, part, fail)
+    monkeypatch.setattr(work.Unit, "__init__", fail)
 
     assert run(says).state == SUCCESS
-    assert faults.sentences()[0].endswith("task failed 1 time, last with RuntimeError.")
-    work._open_units.clear()
-    work.use(None)
+    assert faults.sentences() == ["begin_unit failed 1 time, last with RuntimeError."]
 
 
 def test_celerys_own_lines_of_a_task_hold_neither_its_arguments_nor_its_traceback_twice(lines: Lines) -> None:

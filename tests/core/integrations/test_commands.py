@@ -17,11 +17,13 @@ import pytest
 import structlog
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 
 from crm_monitoring import (
+    OperationRecord,
     PerformanceMonitor,
     add_breadcrumb,
     capture_exception,
@@ -388,10 +390,10 @@ def test_where_no_thread_can_start_a_report_leaves_at_the_end(
 
 
 def test_what_another_thread_has_just_sent_is_not_missed(sentry: MemoryTransport) -> None:
-    unit = work.Unit()
+    unit = work.Unit("manage.py x", "command", "an-id")
 
     failures._send_first(unit)
-    failures.end_unit(unit)
+    failures.leave_unit(unit)
 
     assert sentry.events == []
 
@@ -490,8 +492,9 @@ def test_a_request_within_a_command_leaves_its_fields_alone(wsgi: WSGIClient, li
 
     assert ["command" in line for line in lines.named("request_finished")] == [False, False, False]
     line = lines.one("rows_imported")
-    assert (line["command"], line["source"], "request_id" in line) == ("import_organisations", "csv", False)
-    assert "command" in lines.one("import_ended")
+    assert (line["command"], line["source"]) == ("import_organisations", "csv")
+    assert lines.one("import_ended")["request_id"] == line["request_id"]
+    assert line["request_id"] not in [line["request_id"] for line in lines.named("request_finished")]
 
 
 @pytest.mark.parametrize("name", ["monitoring", "runserver", "shell", "test", "testserver"])
@@ -593,6 +596,47 @@ def test_nothing_that_is_set_in_a_command_reaches_the_next(sentry: MemoryTranspo
     assert after.get("transaction") is None
 
 
+# -- lines and records ----------------------------------------------------------------------------------------------------
+
+
+def _asks_the_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("way", "module", "counted"),
+    [
+        (_asks_the_database, "crm.management.commands.import_organisations", ["manage.py import_organisations"]),
+        (lambda: None, "crm.management.commands.import_organisations", []),
+        (_asks_the_database, "django.core.management.commands.migrate", []),
+    ],
+)
+def test_a_command_of_the_project_that_asks_the_database_is_counted(
+    records: list[hooks.Record], way: Way, module: str, counted: list[str]
+) -> None:
+    one = command(way)
+    type(one).__module__ = module
+
+    call_command(one)
+
+    assert [record.name for record in records if isinstance(record, OperationRecord)] == counted
+
+
+def test_a_command_that_goes_well_prints_nothing_of_ours(lines: Lines) -> None:
+    call(lambda: None)
+
+    assert lines.all() == []
+
+
+def test_a_command_that_crashes_says_so_in_a_line(lines: Lines) -> None:
+    run(breakages._fail)
+
+    line = lines.one("unit_failed")
+    assert (line["name"], line["kind"], line["error"]) == ("manage.py import_organisations", "command", "ValueError")
+
+
 # -- nothing that a host sees changes -------------------------------------------------------------------------------------
 
 
@@ -654,17 +698,14 @@ def test_without_djangos_private_attribute_a_crash_is_left_to_the_sdk(sentry: Me
     assert sentry.events == []
 
 
-@pytest.mark.parametrize("part", ["__init__", "leave"])
 def test_a_command_runs_though_its_unit_of_work_fails(
-    sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, lines: Lines, part: str
+    sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, lines: Lines
 ) -> None:
     def fail(*args: Any) -> None:
         raise RuntimeError("the unit")
 
     monkeypatch.setattr(faults, "reraise", False)
-    monkeypatch.setattr(work.Unit, part, fail)
-    context = copy_context()
+    monkeypatch.setattr(work.Unit, "__init__", fail)
 
-    assert context.run(call, lambda: "3 rows") == "3 rows"
-    assert faults.sentences()[0].endswith("command failed 1 time, last with RuntimeError.")
-    work._open_units.clear()
+    assert call(lambda: "3 rows") == "3 rows"
+    assert faults.sentences() == ["begin_unit failed 1 time, last with RuntimeError."]

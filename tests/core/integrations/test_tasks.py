@@ -102,7 +102,7 @@ def test_the_event_has_the_name_of_the_task_and_the_fields_of_every_report(sentr
 
     (event,) = sentry.events
     assert (event["transaction"], event["transaction_info"]) == (NAME, {"source": "task"})
-    assert event["tags"] == {"step": "fetch", "task_id": result.id}
+    assert event["tags"].items() >= {"step": "fetch", "task": NAME, "task_id": result.id}.items()
     assert event["extra"] == {"query": "organisations"}
     log = event["contexts"]["log"]
     assert (log["page"], log["task"], log["task_id"]) == (3, NAME, result.id)
@@ -175,7 +175,8 @@ def test_nothing_that_is_set_in_a_task_reaches_the_next(sentry: MemoryTransport)
 
     (event,) = sentry.events
     messages = [crumb["message"] for crumb in event["breadcrumbs"]["values"]]
-    assert event["tags"] == {"task_id": result.id}
+    assert event["tags"]["task_id"] == result.id
+    assert "step" not in event["tags"]
     assert "in the first" not in messages
 
 
@@ -227,7 +228,7 @@ def _enqueues(request: HttpRequest) -> HttpResponse:
 urlpatterns = [path("enqueues/", _enqueues)]
 
 
-def test_a_task_within_a_request_is_part_of_it(
+def test_a_task_within_a_request_is_a_unit_of_its_own_with_the_requests_id(
     server: WSGIClient, sentry: MemoryTransport, told: list[str], lines: Lines, settings: Any
 ) -> None:
     settings.ROOT_URLCONF = __name__
@@ -235,8 +236,8 @@ def test_a_task_within_a_request_is_part_of_it(
     answer = server.get("/enqueues/")
 
     (event,) = sentry.events
-    assert event["transaction"] == "GET enqueues/"
-    assert event["contexts"]["log"]["task"] == NAME
+    assert event["transaction"] == NAME
+    assert event["tags"]["request_id"] == answer.headers["X-Request-ID"]
     assert not breakages.is_handled(event)
     assert told == []
     assert "task" not in lines.one("view_ran")
@@ -268,36 +269,35 @@ def test_django_structlogs_receivers_carry_the_request_id_into_tasks(
     result = works.enqueue(way)
 
     (event,) = sentry.events
-    assert event["tags"] == {"task_id": result.id, "request_id": "the-request"}
+    assert event["tags"] == {"task": NAME, "task_id": result.id, "request_id": "the-request"}
     (last,) = [line for line in lines.all() if line["event"] in ("task_failed", "task_succeeded")]
     for line in (lines.one("fetch_failed"), last):
         assert (line["task"], line["task_id"], line["request_id"]) == (NAME, result.id, "the-request")
 
 
-def test_what_was_bound_without_a_request_is_carried_too(
+def test_a_task_that_no_request_has_enqueued_keeps_the_id_of_its_own(
     sentry: MemoryTransport, lines: Lines, structlog_receivers: None
 ) -> None:
     says.enqueue()
 
-    assert "request_id" not in sentry.events[0]["tags"]
+    (event,), finished = sentry.events, lines.one("unit_finished")
+    assert event["tags"]["request_id"] == finished["request_id"]
+    assert lines.one("task_succeeded")["request_id"] == finished["request_id"]
 
 
-@pytest.mark.parametrize("part", ["__init__", "leave"])
 def test_a_task_runs_though_its_unit_of_work_fails(
-    sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, lines: Lines, part: str
+    sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch, lines: Lines
 ) -> None:
     def fail(*args: Any) -> None:
         raise RuntimeError("the unit")
 
     monkeypatch.setattr(faults, "reraise", False)
-    monkeypatch.setattr(work.Unit, part, fail)
+    monkeypatch.setattr(work.Unit, "__init__", fail)
 
     result = says.enqueue()
 
     assert result.status == TaskResultStatus.SUCCESSFUL
-    assert faults.sentences()[0].endswith("task failed 1 time, last with RuntimeError.")
-    work._open_units.clear()
-    work.use(None)
+    assert faults.sentences() == ["begin_unit failed 1 time, last with RuntimeError."]
 
 
 def test_a_task_is_watched_once_however_often_the_app_is_made_ready(told: list[str]) -> None:

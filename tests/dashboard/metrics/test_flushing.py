@@ -18,7 +18,7 @@ from django.core.signals import request_finished
 from django.db import ConnectionHandler, OperationalError, connections, transaction
 from django.http import HttpRequest
 
-from crm_monitoring import check_monitoring_health, faults, hooks, work
+from crm_monitoring import check_monitoring_health, faults, hooks, unit_of_work, work
 from crm_monitoring.dashboard import config, flushing
 from crm_monitoring.dashboard.metrics import collector
 from crm_monitoring.dashboard.models import MetricRow
@@ -27,6 +27,7 @@ from crm_monitoring.queries import watch_query
 from crm_monitoring.work import Request, Work
 from tests.clients import WSGIClient
 from tests.conftest import Lines, MemoryTransport
+from tests.core.integrations.test_commands import call
 from tests.dashboard.measured import Clock, counts, operation, request
 from tests.e2e.processes import ROOT, environment, free_port
 
@@ -111,6 +112,16 @@ def test_tasks_are_written_together_when_it_is_due(a_sqlite: str, live: Clock) -
     hooks.paused()
 
     assert (before, counts(a_sqlite, "operation")) == ({}, {"import": 2})
+
+
+def test_the_jobs_of_a_command_that_goes_on_are_written_in_time(a_sqlite: str, live: Clock) -> None:
+    def work_through_the_queue() -> None:
+        for _ in range(2):
+            with unit_of_work("send_invoices"):
+                live.now += 6
+        assert counts(a_sqlite, "operation") == {"send_invoices": 2}
+
+    call(work_through_the_queue, "rqworker")
 
 
 def test_a_task_that_fails_is_written_at_once(a_sqlite: str, live: Clock) -> None:
