@@ -5,6 +5,8 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
+from contextvars import copy_context
+from functools import wraps
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
@@ -15,14 +17,15 @@ import pytest
 import sentry_sdk
 import structlog
 from django.core.asgi import get_asgi_application
-from django.core.signals import request_finished, request_started
+from django.core.signals import request_finished, request_started, setting_changed
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from sentry_sdk import integrations
 
-from crm_monitoring import faults, hooks, work
+from crm_monitoring import conf, faults, hooks, work
 from crm_monitoring.dashboard import apps as dashboard
 from crm_monitoring.hooks import Record
+from crm_monitoring.scrubbing import configured
 from crm_monitoring.sentry.transport import MemoryTransport
 from tests.clients import ASGIClient, WSGIClient
 
@@ -108,19 +111,44 @@ def _without_dashboard() -> None:
     dashboard.disconnect()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Function) -> None:
+    """Let what a test leaves in context variables end with it: what runs now, monitors, languages, time zones."""
+    test = item.obj
+
+    @wraps(test)
+    def in_a_context_of_its_own(**arguments: object) -> None:
+        copy_context().run(test, **arguments)
+
+    item.obj = in_a_context_of_its_own
+
+
 @pytest.fixture(autouse=True)
 def _clean() -> Iterator[None]:
     """No state of one test reaches the next, and what production swallows is raised."""
+    environment = dict(os.environ)
     faults.reset()
     faults.reraise = True
+    # It remembers which texts hold no secret.
+    configured.reset()
     work.use(None)
     structlog.contextvars.clear_contextvars()
     with sentry_sdk.isolation_scope() as scope:
         scope.clear()
         yield
-    work.use(None)
-    structlog.contextvars.clear_contextvars()
     faults.reraise = False
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    _read_the_setting_as_it_is_now()
+
+
+def _read_the_setting_as_it_is_now() -> None:
+    """The environment is part of the setting, and is given back after the settings of Django, which tell that they change."""
+    in_effect = conf.get()
+    conf.reset()
+    if conf.get() != in_effect:
+        setting_changed.send(None, setting="CRM_MONITORING", value=None, enter=False)
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ def test_a_child_starts_over_in_the_order_that_was_asked_for(life: Life) -> None
     assert told == ["first", "second"]
 
 
+@pytest.mark.processes
 def test_a_fork_is_heard_of(capfd: pytest.CaptureFixture[str]) -> None:
     told: list[str] = []
     process.after_fork(lambda: told.append("child"))
@@ -160,6 +161,7 @@ def end_of(child: Callable[[], object], method: str = "fork") -> None:
     running.join()
 
 
+@pytest.mark.processes
 def test_a_child_of_multiprocessing_is_followed_to_its_end(life: Life) -> None:
     reading, writing = os.pipe()
     life.at_end(lambda: os.write(writing, b"ended"), Stage.WRITE)
@@ -171,6 +173,7 @@ def test_a_child_of_multiprocessing_is_followed_to_its_end(life: Life) -> None:
     os.close(writing)
 
 
+@pytest.mark.processes
 def test_a_child_that_has_begun_before_we_came_is_followed_to_its_end(life: Life) -> None:
     reading, writing = os.pipe()
 
@@ -255,6 +258,7 @@ WAYS = {
 }
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_to_end_is_heard_of(way: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
