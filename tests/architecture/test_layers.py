@@ -1,0 +1,123 @@
+"""
+The shape of the house: arrows point down, and who enters a wing takes the door.
+
+What is not yet so is listed in `still_open`. Who mends something takes it from there; nothing is added.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.architecture import still_open
+from tests.architecture.house import MODULES, arrows, circles, entrances, room, within
+
+FLOORS = {
+    "": (
+        ("conf", "faults", "lazy", "places", "records", "release", "rendering", "severity", "wrapping"),
+        ("registry", "scrubbing"),
+        ("process", "readiness"),
+        ("hooks", "ids"),
+        ("requests",),
+        ("work",),
+        ("logs",),
+        ("sentry",),
+        ("asgi", "checks", "health", "performance", "queries", "testing", "units"),
+        ("", "integrations", "management", "pytest_plugin", "views"),
+        ("apps", "extending", "middleware", "urls"),
+        ("dashboard",),
+    ),
+    "sentry": (
+        ("event_size", "quota", "sampling", "scrubbed", "sdk"),
+        ("exceptions", "mode", "sessions", "tuning"),
+        ("breadcrumbs", "spans"),
+        ("failures", "request_data", "tracing", "unit_trace"),
+        ("before_send", "events", "sensitive_variables"),
+        ("django",),
+        ("transport",),
+        ("ending", "options"),
+        ("others",),
+        ("client",),
+        ("",),
+    ),
+    "dashboard": (
+        ("", "config", "fields", "loading", "posting"),
+        ("models",),
+        ("metrics",),
+        ("store",),
+        ("flushing", "inbox", "router"),
+        ("alerts",),
+        ("admin", "pages"),
+        ("checks", "commands", "extending", "templatetags", "urls"),
+        ("apps",),
+    ),
+}
+"""Rooms of a package from the ground up. Those of one floor do not know each other."""
+
+DOORS_OF_THEIR_OWN = {
+    # One optional library each: whoever enters asks for that one only.
+    "integrations.celery",
+    "integrations.commands",
+    "integrations.tasks",
+}
+"""Modules that are entered past the `__init__` of their wing."""
+
+USED_BY_DASHBOARD = {"conf", "extending", "faults", "rendering"}
+"""What of the core the dashboard knows."""
+
+MOST_LINES = 300
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_room_has_its_floor_and_every_floor_its_rooms(package: str) -> None:
+    listed = [name for floor in FLOORS[package] for name in floor]
+
+    assert sorted(listed) == sorted({room(name, package) for name in MODULES if within(name, package)})
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_arrows_point_down(package: str) -> None:
+    floor_of = {name: number for number, floor in enumerate(FLOORS[package]) for name in floor}
+    upward = {
+        f"{module.name} -> {name}"
+        for module in MODULES.values()
+        if within(module.name, package)
+        for name in arrows(module)
+        if within(name, package)
+        and room(name, package) != room(module.name, package)
+        and floor_of[room(name, package)] >= floor_of[room(module.name, package)]
+    }
+
+    assert upward == still_open.UPWARD[package]
+
+
+def test_no_circle() -> None:
+    assert circles({module.name: arrows(module) for module in MODULES.values()}) == still_open.CIRCLES
+
+
+def test_wings_are_entered_by_their_door() -> None:
+    past_doors = {
+        f"{module.name} -> {name}"
+        for module in MODULES.values()
+        for name in entrances(module)
+        if not any(within(name, door) for door in DOORS_OF_THEIR_OWN)
+    }
+
+    assert past_doors == still_open.ENTRANCES
+
+
+def test_the_dashboard_uses_what_any_app_can_use() -> None:
+    uses = {
+        f"{module.name} -> {name}"
+        for module in MODULES.values()
+        if within(module.name, "dashboard")
+        for name in arrows(module)
+        if not within(name, "dashboard") and room(name) not in USED_BY_DASHBOARD
+    }
+
+    assert uses == still_open.USES
+
+
+def test_no_module_is_long() -> None:
+    lengths = {module.name for module in MODULES.values() if module.source.count("\n") > MOST_LINES}
+
+    assert lengths == still_open.LENGTHS
