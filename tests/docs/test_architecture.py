@@ -33,5 +33,11 @@ def test_every_room_is_on_the_map() -> None:
     assert missing == []
 
 
+def test_every_module_is_on_the_map() -> None:
+    shown = section(PAGE, "The map")
+
+    assert [path.name for path in PACKAGE.glob("*.py") if f"`{path.name}`" not in shown] == []
+
+
 def _rooms(folder: Path) -> list[str]:
     return [f"{path.name}/" for path in folder.iterdir() if path.is_dir() and path.name not in NOT_ROOMS]

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import migrations
 from django_structlog import signals
 
-from crm_monitoring import get_logger
+from crm_monitoring import capture_message, get_logger, set_tag
 from crm_monitoring.dashboard.alerts import rules
 from crm_monitoring.dashboard.alerts.channels import signature
 from crm_monitoring.dashboard.alerts.messages import Message
@@ -117,6 +117,27 @@ def test_threads_that_are_handed_the_context_log_the_requests_id(
 
     told = [line["request_id"] for line in captured.lines if line["event"] == "organisation_exported"]
     assert told == ["abc", "abc"]
+
+
+def test_what_one_job_sets_and_fails_with_is_not_the_next_ones(page: Page) -> None:
+    class Job:
+        def __init__(self, number: int) -> None:
+            self.name, self.id = "send_invoices", number
+
+        def run(self) -> None:
+            set_tag("job", str(self.id))
+            if self.id == 1:
+                raise ValueError("no address")
+            capture_message("sent")
+
+    with capture_monitoring() as captured:
+        page(DOCS / "celery-and-tasks.md")["work_through"]([Job(1), Job(2)])
+
+    failed, sent = captured.events
+    assert failed["exception"]["values"][-1]["mechanism"]["handled"] is False
+    assert (failed["tags"]["job"], sent["tags"]["job"]) == ("1", "2")
+    assert failed["tags"]["request_id"] != sent["tags"]["request_id"]
+    assert [line["job_id"] for line in captured.lines if line["event"].startswith("unit_")] == [1, 2]
 
 
 # -- coming from others ---------------------------------------------------------------------------------------------------
