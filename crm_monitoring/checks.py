@@ -47,7 +47,7 @@ CONSOLE_IN_PRODUCTION = "crm_monitoring.W009"
 TRACES_EVERYTHING = "crm_monitoring.W010"
 """`--deploy`: every request in production is traced. Write a rate of 0.1, or leave the key out."""
 SECOND_OWNER = "crm_monitoring.W013"
-"""Another `sentry_sdk.init()` runs, too. Take it out, and move what it is told into `CRM_MONITORING`."""
+"""Another `sentry_sdk.init()` runs, too. Remove it, and move its options into `CRM_MONITORING`."""
 STRUCTLOG_RECONFIGURED = "crm_monitoring.W020"
 """structlog was configured after us. Use `crm_monitoring.get_logger`, or remove `structlog.configure()`."""
 REQUEST_LINES_HIDDEN = "crm_monitoring.W021"
@@ -178,8 +178,8 @@ def _second_owner() -> Iterable[CheckMessage]:
     sentry = status()
     if sentry.said:
         yield checks.Warning(
-            f"Another sentry_sdk.init() runs besides ours; where CRM_MONITORING says nothing else it counts, with {', '.join(sentry.said)}.",
-            hint="Take the call out, and move SENTRY_DSN, ENVIRONMENT and SENTRY_RELEASE into the environment, all else into CRM_MONITORING['SENTRY_OPTIONS'].",
+            f"Another sentry_sdk.init() runs too; where CRM_MONITORING says nothing else, its options count: {', '.join(sentry.said)}.",
+            hint="Remove the call; move SENTRY_DSN, ENVIRONMENT and SENTRY_RELEASE into the environment, everything else into CRM_MONITORING['SENTRY_OPTIONS'].",
             id=SECOND_OWNER,
         )
 

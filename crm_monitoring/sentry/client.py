@@ -23,7 +23,7 @@ from crm_monitoring.sentry.sdk import BaseClient, Event
 from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_waiting
 
 OURS = "crm_monitoring"
-SHARED = "crm_monitoring, with what another sentry_sdk.init() was told"
+SHARED = "crm_monitoring, with the options of another sentry_sdk.init()"
 SOMEBODY_ELSE = "another sentry_sdk.init()"
 NOBODY = "nobody"
 

@@ -168,7 +168,7 @@ def test_what_their_client_sends_before_anybody_has_seen_it_is_scrubbed(site: An
 def test_health_says_who_owns_the_client(site: Any) -> None:
     assert site(dsn="ours", moments=[]).told["sentry"]["owner"] == "crm_monitoring"
     assert site(dsn="ours", moments=["setup"]).told["sentry"]["owner"] == (
-        "crm_monitoring, with what another sentry_sdk.init() was told"
+        "crm_monitoring, with the options of another sentry_sdk.init()"
     )
 
 
