@@ -44,4 +44,5 @@ urlpatterns = [
     path("failure/<str:how>/", breakages.sync),
     path("async-failure/<str:how>/", breakages.asynchronous),
     path("template/", views.template),
+    path("monitored-fails/", views.monitored_fails),
 ]

@@ -18,7 +18,7 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from crm_monitoring import add_breadcrumb, capture_exception, capture_message, get_logger, unmonitored
+from crm_monitoring import add_breadcrumb, capture_exception, capture_message, get_logger, monitored, unmonitored
 
 logger = get_logger(__name__)
 
@@ -198,3 +198,8 @@ def _failing_chunks() -> Iterator[bytes]:
 
 def failing_stream(request: HttpRequest) -> HttpResponse:
     return StreamingHttpResponse(_failing_chunks())
+
+
+@monitored
+def monitored_fails(request: HttpRequest) -> HttpResponse:
+    raise ValueError("boom")

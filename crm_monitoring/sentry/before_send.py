@@ -38,7 +38,7 @@ class Gate:
                 return None
             # One that is held back too: reported again, it is counted once.
             mark(error, event["event_id"])
-        return fitted(_with_release(scrub_event(event))) if self._is_within_quota(event) else None
+        return fitted(_polished(scrub_event(event))) if self._is_within_quota(event) else None
 
     def _is_within_quota(self, event: Any) -> bool:
         if event.get("logger") == HELD_BACK:
@@ -54,7 +54,7 @@ class Gate:
     def transaction(self, event: Any, hint: Any) -> Any:
         """Let a transaction out: light, and without the context its templates were rendered with."""
         event["spans"] = [_light(span) for span in event.get("spans") or ()]
-        return _with_release(scrub_event(event))
+        return _polished(scrub_event(event))
 
     def telemetry(self, item: Any, hint: Any) -> Any:
         """Let a log line, a metric or a streamed span out."""
@@ -94,8 +94,15 @@ def _light(span: dict[str, Any]) -> dict[str, Any]:
     return light
 
 
-def _with_release(event: Any) -> Any:
+def _polished(event: Any) -> Any:
+    """Leave out what says nothing."""
     # An empty release is how the SDK is kept from starting git; a server would take it for a name.
-    if not event.get("release"):
-        event.pop("release", None)
+    for name in ("release", "transaction_info"):
+        if not event.get(name):
+            event.pop(name, None)
+    contexts = event.get("contexts") or {}
+    if not contexts.get("log", True):
+        del contexts["log"]
+    for name in _UNWANTED_SPAN_DATA & (contexts.get("trace") or {}).get("data", {}).keys():
+        del contexts["trace"]["data"][name]
     return event

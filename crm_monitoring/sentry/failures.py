@@ -103,8 +103,15 @@ class Report:
             event.update(cast(Any, {name: value for name, value in self._event.copy().items() if value}))
             if self._lines:
                 event.setdefault("contexts", {})["log"] = {"events": self._lines, **self._fields}
+                _say(event["exception"]["values"][-1], self._lines[-1])
             # What is said of this failure counts more than what is said of all.
             return sentry_sdk.capture_event(event, hint=hint, extras=self._extra, tags=self._tags)
+
+
+def _say(value: dict[str, Any], line: str) -> None:
+    """Give an exception without a text of its own what was logged of it."""
+    if not value.get("value"):
+        value["value"] = line
 
 
 def report(error: BaseException, about: About) -> str | None:

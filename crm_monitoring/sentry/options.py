@@ -73,6 +73,8 @@ def make_options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> d
         **given,
         # Its way to read them is the dearest part of an event.
         **({"include_source_context": False} if _leaves_sources_to_us(given) else {}),
+        # Where we are a checkout within the project, a frame of ours is not the project's all the same.
+        "in_app_exclude": [*(given.get("in_app_exclude") or ()), "crm_monitoring"],
         "integrations": _integrations(config, given),
         "disabled_integrations": _disabled(given),
         **make_hooks(given, gate),

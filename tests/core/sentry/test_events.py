@@ -531,3 +531,55 @@ def test_each_request_counts_as_a_session(
         "errored": 1,
         "crashed": 1,
     }
+
+
+# -- what an event does not say -------------------------------------------------------------------------------------------
+
+
+def test_an_exception_without_a_text_takes_the_lines(sentry: MemoryTransport) -> None:
+    try:
+        raise KeyError
+    except KeyError:
+        get_logger("shop").exception("basket_lost")
+
+    assert (exception_of(sentry.events[0])["type"], exception_of(sentry.events[0])["value"]) == (
+        "KeyError",
+        "basket_lost",
+    )
+
+
+def test_an_exception_with_a_text_keeps_it(sentry: MemoryTransport) -> None:
+    try:
+        raise KeyError("basket")
+    except KeyError:
+        get_logger("shop").exception("basket_lost")
+
+    event = sentry.events[0]
+    assert exception_of(event)["value"] == "'basket'"
+    assert event["contexts"]["log"]["events"] == ["basket_lost"]
+
+
+def test_frames_of_ours_are_not_the_projects(server: WSGIClient, sentry: MemoryTransport) -> None:
+    server.get("/monitored-fails/")
+
+    frames = exception_of(sentry.events[0])["stacktrace"]["frames"]
+    ours = [frame for frame in frames if frame["module"].startswith("crm_monitoring")]
+    assert ours
+    assert not any(frame["in_app"] for frame in ours)
+    assert frames[-1]["in_app"]
+
+
+def test_parts_that_would_be_empty_are_left_out(sentry: MemoryTransport) -> None:
+    get_logger("shop").error("import_failed")
+
+    (event,) = sentry.events
+    assert "transaction_info" not in event
+    assert "log" not in event["contexts"]
+
+
+def test_a_trace_does_not_tell_of_threads(server: WSGIClient, sentry: MemoryTransport) -> None:
+    server.get("/fails/")
+
+    (event,), (transaction,) = sentry.events, sentry.transactions
+    assert "thread" not in str(event["contexts"]["trace"])
+    assert "thread" not in str(transaction["contexts"]["trace"])
