@@ -31,8 +31,8 @@ class MonitoringConfig(AppConfig):
 
 
 def start() -> None:
-    """Put the setting into effect."""
-    for part in (sentry.init_sentry, _init_logging, queries.install, commands.install, _watch_tasks):
+    """Put the setting into effect. Logging first: what wraps the hooks of Python then wraps ours."""
+    for part in (_init_logging, sentry.init_sentry, queries.install, commands.install, _watch_tasks):
         try:
             part()
         except Exception as error:

@@ -17,11 +17,11 @@ import structlog
 from django.conf import settings
 
 from crm_monitoring import conf, faults
-from crm_monitoring.logs import lines
+from crm_monitoring.logs import lines, uncaught
 from crm_monitoring.logs.consoles import is_console, is_silenced, silence
 from crm_monitoring.logs.logger import BoundLogger, chain, end, write
 from crm_monitoring.logs.processors import Processor, built_in, shared
-from crm_monitoring.logs.stdlib import Handler
+from crm_monitoring.logs.stdlib import REQUEST_LOGGERS, Handler, repeating
 from crm_monitoring.scrubbing import configured
 
 STRUCTLOG_RECONFIGURED = (
@@ -115,6 +115,9 @@ def take_over() -> None:
         _silence_consoles(logger)
     if not any(type(handler) is Handler for handler in root.handlers):
         _add(root, Handler(level))
+    repeating.clear()
+    repeating.update(REQUEST_LOGGERS)
+    repeating.difference_update(_given_loggers())
     if not _level_is_given():
         root.setLevel(conf.get().LOG_LEVEL)
 
@@ -124,6 +127,7 @@ def _take_over_globals(root: logging.Logger) -> None:
     # What prints warnings of loggers that have no handler, and do not propagate.
     _undo.append(partial(setattr, logging, "lastResort", logging.lastResort))
     logging.lastResort = Handler(logging.WARNING)
+    _undo.extend(uncaught.watch())
     shown_by = warnings.showwarning
     logging.captureWarnings(True)
     if warnings.showwarning is not shown_by:
@@ -172,9 +176,14 @@ def _will_be_ours(handler: logging.Handler, is_own: bool) -> bool:
     return type(handler) is Handler or (not is_own and is_console(handler))
 
 
+def _given_loggers() -> dict[str, Any]:
+    """Return what LOGGING says of loggers, by their names."""
+    given: dict[str, Any] = (getattr(settings, "LOGGING", None) or {}).get("loggers") or {}
+    return given
+
+
 def _level_is_given() -> bool:
-    given = getattr(settings, "LOGGING", None) or {}
-    loggers = given.get("loggers") or {}
+    given, loggers = getattr(settings, "LOGGING", None) or {}, _given_loggers()
     return any("level" in (root or {}) for root in (given.get("root"), loggers.get(""), loggers.get("root")))
 
 

@@ -10,6 +10,7 @@ from crm_monitoring import faults, severity
 from crm_monitoring.logs.lines import emit, last_resort, log_failed, own, render, set_aside, with_shown_exception
 from crm_monitoring.logs.processors import shared
 from crm_monitoring.rendering import CORE_FIELDS, Event, dumps, plain, text
+from crm_monitoring.work import current_request
 
 # Formatters of others, which print what is added to a record, leave out names that begin so.
 EVENT_ATTRIBUTE = "_crm_monitoring_event"
@@ -28,6 +29,21 @@ _RECORD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 
 
+REQUEST_LOGGERS = (
+    "django.request",
+    "django.server",
+    "django.channels.server",
+    "granian.access",
+    "gunicorn.access",
+    "hypercorn.access",
+    "uvicorn.access",
+)
+"""Loggers whose lines about a request say once more what its own line says."""
+
+repeating: set[str] = set(REQUEST_LOGGERS)
+"""Those of them that LOGGING does not name: their lines are left out while a request of ours runs. `setup` keeps it."""
+
+
 class Handler(logging.Handler):
     """Writes records of the standard library as our lines, to standard output."""
 
@@ -40,6 +56,8 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line for `record`, though it may come by several loggers."""
+        if record.name in repeating and current_request() is not None:
+            return
         if vars(record).setdefault(_WRITTEN_ATTRIBUTE, self) is not self:
             return
         try:

@@ -970,7 +970,7 @@ def test_console_is_coloured_and_prints_tracebacks(monitoring: Any, monkeypatch:
 
     first, *rest = terminal.getvalue().splitlines()
     assert "\x1b[" in first and "import_failed" in first
-    assert rest == ["ValueError: boom"]
+    assert rest == ["  ValueError: boom"]
 
 
 def test_logfmt_is_one_line_of_pairs(monitoring: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -133,7 +134,65 @@ def test_a_stream_whose_descriptor_is_none_gets_text(output: StandardOutput, mon
     assert descriptor_of(object()) is None
 
 
-@pytest.mark.parametrize("stream", [None, object(), Bare(fileno=10_000)])
+class Broken(Bare):
+    def write(self, text: str) -> None:
+        raise OSError
+
+
+class Framed(io.TextIOWrapper):
+    """A pipe that puts a frame around what is written, as dramatiq's does around what its workers print."""
+
+    def write(self, text: str) -> int:
+        return super().write(f"<{text}>")
+
+
+def test_a_stream_that_frames_what_is_written_gets_lines_by_its_own_write(
+    output: StandardOutput, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    framed = Framed(os.fdopen(pipe[1], "wb", closefd=False))
+    monkeypatch.setattr(sys, "stdout", framed)
+
+    output.write(b"line\n")
+
+    assert os.read(pipe[0], 100) == b"<line\n>"
+
+
+def test_a_tee_gets_lines_though_it_has_the_descriptor_of_another_stream(
+    output: StandardOutput, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Bare(fileno=pipe[1]))
+
+    output.write(b"line\n")
+
+    assert sys.stdout.text == "line\n"  # type: ignore[attr-defined]
+
+
+def test_a_stream_over_something_that_is_no_file_gets_lines_by_its_own_write(
+    output: StandardOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = socket.socketpair()
+    with one, other, other.makefile("w", encoding="ascii") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+
+        output.write("é line\n".encode())
+
+        assert one.recv(100) == b"? line\n"
+
+
+def test_a_stream_without_a_buffer_is_written_to_by_its_descriptor(
+    output: StandardOutput, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As standard output is with `python -u`."""
+    raw: Any = os.fdopen(pipe[1], "wb", buffering=0, closefd=False)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, write_through=True))
+
+    output.write(b"line\n")
+    output.write(b"next\n")
+
+    assert os.read(pipe[0], 100) == b"line\nnext\n"
+
+
+@pytest.mark.parametrize("stream", [None, object(), Broken()])
 def test_a_stream_that_is_none_or_broken_costs_the_line_and_is_counted(
     output: StandardOutput, monkeypatch: pytest.MonkeyPatch, stream: Any
 ) -> None:

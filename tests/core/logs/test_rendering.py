@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -373,7 +374,7 @@ def test_logfmt_quotes_what_needs_it() -> None:
 def test_console_prints_the_traceback_on_lines_of_its_own() -> None:
     line = console_renderer(LIMITS, colors=False)({**CORE, "exception": "ValueError: boom"})
 
-    assert line.decode().splitlines()[1:] == ["ValueError: boom"]
+    assert line.decode().splitlines()[1:] == ["  ValueError: boom"]
 
 
 @pytest.mark.parametrize("name", ["exception", "stack", "event", "logger"])
@@ -391,3 +392,104 @@ def test_a_huge_traceback_keeps_its_beginning_and_its_end() -> None:
     exception = orjson.loads(json_renderer(LIMITS)(event))["exception"]
 
     assert exception.startswith("Traceback") and exception.endswith("ValueError: boom")
+
+
+# -- lines that stay lines ------------------------------------------------------------------------------------------------
+
+BREAKING = ["\x00", "\x07", "\x08", "\n", "\r", "\x1b[31m", "\x7f", "\x85", "\x9b31m", "\u2028", "\u2029"]
+"""Texts that would end a line, or command the terminal."""
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+@pytest.mark.parametrize("breaking", BREAKING, ids=ascii)
+@pytest.mark.parametrize("where", ["event", "logger", "field", "nested", "name", "level"])
+def test_nothing_in_a_line_ends_it_or_commands_the_terminal(
+    renderer: Callable[[Any], Renderer], breaking: str, where: str
+) -> None:
+    odd = f"a{breaking}b"
+    field = {odd: 1} if where == "name" else {"field": [odd] if where == "nested" else odd if where == "field" else ""}
+    line = renderer(LIMITS)({**CORE, **field, **({where: odd} if where in CORE else {})}).decode()
+
+    shown = re.sub(r"\x1b\[(?:0|[12](?:;31)?|3[1-3])m", "", line) if renderer is colored else line
+    assert shown.isprintable()
+    assert len(line.splitlines()) == 1
+
+
+@pytest.mark.parametrize("breaking", BREAKING, ids=ascii)
+def test_json_gives_back_what_was_escaped(breaking: str) -> None:
+    line = json_renderer(LIMITS)({**CORE, "field": f"é{breaking}é"})
+
+    assert orjson.loads(line)["field"] == f"é{breaking}é"
+
+
+def test_a_traceback_on_a_console_cannot_pass_for_a_line() -> None:
+    line = console_renderer(LIMITS, colors=False)({**CORE, "exception": "ValueError: a\n07:36:08 info all_well\x1b[2J"})
+
+    assert line.decode().splitlines()[1:] == ["  ValueError: a", "  07:36:08 info all_well\\x1b[2J"]
+
+
+# -- the console ----------------------------------------------------------------------------------------------------------
+
+REQUEST = {
+    **CORE,
+    "event": "request_finished",
+    "logger": "crm_monitoring.requests",
+    "method": "GET",
+    "route": "create/",
+    "path": "/create/",
+    "status": 201,
+    "duration_ms": 9.213,
+    "db_queries": 0,
+    "db_ms": 0.0,
+    "response_bytes": 12,
+    "request_id": "0f3c1d9be0a94c6e8f2f6b1a3b0b9f11",
+    "trace_id": "771a43a4192642f0b136d5159a501700",
+    "span_id": "b3f1c0de9a7d4e21",
+    "user_id": "7",
+}
+
+
+def console(event: dict[str, Any]) -> str:
+    return console_renderer(LIMITS, colors=False)(event).decode()
+
+
+def test_a_request_reads_at_a_glance_on_a_console() -> None:
+    line = console(REQUEST)
+
+    assert line == (
+        "07:36:08 info     GET /create/ 201 9 ms 0 queries  db_ms=0.0 response_bytes=12  user=7 request=0f3c1d9b"
+    )
+    assert len(line) <= 120
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"db_queries": 1}, "GET /create/ 201 9 ms 1 query "),
+        ({"duration_ms": 0.312}, "GET /create/ 201 0.312 ms 0 queries"),
+        ({"duration_ms": None}, "GET /create/ 201 null ms 0 queries"),
+        ({"path": "/create/7/", "route": "create/{pk}/"}, "GET /create/7/ 201 9 ms 0 queries  route=create/{pk}/"),
+        ({"event": "request_failed", "status": 500}, "GET /create/ 500 9 ms"),
+    ],
+)
+def test_what_is_unlike_other_requests_is_shown(fields: dict[str, Any], shown: str) -> None:
+    assert shown in console({**REQUEST, **fields})
+
+
+def test_a_line_of_the_name_of_a_request_without_its_fields_is_a_line_like_others() -> None:
+    assert console({**CORE, "event": "request_finished", "status": 200}) == (
+        "07:36:08 info     request_finished  status=200  tests"
+    )
+
+
+def test_a_line_shows_its_fields_before_where_it_comes_from() -> None:
+    line = console({**CORE, "event": "org_created", "org_id": 7, "name": "Org Ltd", "rows": [1, "a b"]})
+
+    assert line == '07:36:08 info     org_created  org_id=7 name="Org Ltd" rows=[1,"a b"]  tests'
+
+
+def test_colours_are_the_levels() -> None:
+    painted = console_renderer(LIMITS, colors=True)
+
+    assert b"\x1b[31merror" in painted({**CORE, "level": "error"})
+    assert b"\x1b" not in painted({"event": "", "level": "odd", "timestamp": ""})

@@ -1,5 +1,5 @@
 """
-One event dict to one line of bytes, whatever its values are.
+Any value as plain data and as text, whatever it is.
 
 orjson does nearly all of it in one call. What it cannot take (an integer past 64 bits, a lone surrogate, a cycle) goes the
 slow road through `plain`, which returns something for any value there is.
@@ -8,82 +8,29 @@ slow road through `plain`, which returns something for any value there is.
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
-from structlog.dev import ConsoleRenderer, plain_traceback
 
 Event = dict[Any, Any]
-Renderer = Callable[[Event], bytes]
-
-CORE_FIELDS = ("event", "level", "timestamp", "logger", "request_id")
 
 # Keys that are no text make every line dearer, and are rare.
 _OPTIONS = (orjson.OPT_UTC_Z, orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
 _MAX_DEPTH = 12
 _MAX_ITEMS = 10_000
-_MIN_KEPT = 48
-_FEWEST_FIELDS = 3
-_SHORTEST_FIELD = len(b"a=1 ")
 _INT64 = 1 << 63
 # Python refuses to write integers of more than some 14 000 bits in decimal digits.
 _DECIMAL_BITS = 10_000
 # They are numbers and moments in whatever form.
 _WITHOUT_TEXT = (int, float, date, time, timedelta, Decimal, UUID)
-_BARE = re.compile(r'[^ "=\\]+')
-
-
-class Limits(Protocol):
-    """How long a value may be in characters, and a line in bytes."""
-
-    @property
-    def LOG_MAX_STRING(self) -> int: ...  # noqa: N802 - the setting's own names
-
-    @property
-    def LOG_MAX_LINE(self) -> int: ...  # noqa: N802
-
-
-def json_renderer(limits: Limits) -> Renderer:
-    """Return a renderer of one line of JSON, without its newline."""
-    return _limited(dumps, limits)
-
-
-def logfmt_renderer(limits: Limits) -> Renderer:
-    """Return a renderer of one line of key=value pairs, without its newline."""
-    return _limited(_logfmt, limits)
-
-
-def console_renderer(limits: Limits, *, colors: bool) -> Renderer:
-    """Return a renderer for people: coloured, a traceback on lines of its own."""
-    console = ConsoleRenderer(colors=colors, exception_formatter=plain_traceback)
-
-    def render(event: Event) -> bytes:
-        tree = plain(event)
-        texts = {name: text(tree[name]) for name in ("event", "exception", "stack") if name in tree}
-        return console(None, "", {**tree, **texts}).encode()
-
-    return _limited(render, limits)
-
-
-def _limited(render: Renderer, limits: Limits) -> Renderer:
-    max_string, max_line = limits.LOG_MAX_STRING, limits.LOG_MAX_LINE
-    # A line shorter than one value may be cannot hold a value that is too long.
-    surely_fits = min(max_string, max_line)
-
-    def render_limited(event: Event) -> bytes:
-        line = render(event)
-        return line if len(line) <= surely_fits else _fit(event, max_string, max_line, render)
-
-    return render_limited
 
 
 def dumps(value: Any) -> bytes:
@@ -173,7 +120,7 @@ def plain(value: Any) -> Any:
     At most 12 levels and 10 000 items (of each field, where `value` is a dict) are kept, and what is left out is marked.
     """
     if type(value) is dict:
-        return {_name(name): _Tree().of(item) for name, item in value.items()}
+        return {name_of(name): _Tree().of(item) for name, item in value.items()}
     return _Tree().of(value)
 
 
@@ -225,7 +172,7 @@ class _Tree:
             if not self._may_go_on():
                 tree["[left out]"] = len(value) - len(tree)
                 break
-            tree[_name(name)] = self.of(item, inside)
+            tree[name_of(name)] = self.of(item, inside)
         return tree
 
     def _list(self, value: Collection[Any], inside: tuple[int, ...]) -> list[Any]:
@@ -242,7 +189,8 @@ class _Tree:
         return self._left >= 0
 
 
-def _name(name: Any) -> str:
+def name_of(name: Any) -> str:
+    """Return the name of a field as text."""
     return _encodable(name) if isinstance(name, str) else str(_Tree().of(name))
 
 
@@ -254,81 +202,3 @@ def _number(value: int) -> int | str:
     if -_INT64 <= value < 2 * _INT64:
         return int(value)
     return str(int(value)) if value.bit_length() < _DECIMAL_BITS else hex(value)
-
-
-def _fit(event: Event, max_string: int, max_line: int, render: Renderer) -> bytes:
-    """Render `event` with what is longer than the limits cut and marked; the fields of the line itself stay longest."""
-    names = [*(name for name in CORE_FIELDS if name in event), *(name for name in event if name not in CORE_FIELDS)]
-    fields = {name: _cuttable(event[name], max_string) for name in names}
-    for limit, count in _attempts(max_string, min(len(fields), max_line // _SHORTEST_FIELD)):
-        line = render(_reduced(fields, limit, count))
-        if len(line) <= max_line:
-            return line
-    core = {name: event.get(name) for name in ("level", "timestamp")}
-    return render({"event": "line_too_long", **core, "fields_left_out": len(event)})
-
-
-def _attempts(limit: int, count: int) -> Iterator[tuple[int, int]]:
-    """Yield ever shorter limits of a value, then ever fewer fields. Each is half of the last, so the work stays linear."""
-    while limit > _MIN_KEPT:
-        yield limit, count
-        limit //= 2
-    while count >= _FEWEST_FIELDS:
-        yield _MIN_KEPT, count
-        count //= 2
-
-
-def _reduced(fields: Event, limit: int, count: int) -> Event:
-    kept = list(fields.items())[:count]
-    reduced: Event = {cut(_name(name), limit): _shortened(value, limit) for name, value in kept}
-    if len(reduced) < len(fields):
-        reduced["fields_left_out"] = len(fields) - len(reduced)
-    return reduced
-
-
-def _cuttable(value: Any, limit: int) -> Any:
-    """Return a value that is too long as its text, made once however often it is cut."""
-    if isinstance(value, str):
-        return value
-    dumped = dumps(value)
-    return value if len(dumped) <= limit else dumped.decode()
-
-
-def _shortened(value: Any, limit: int) -> Any:
-    if value is None or isinstance(value, int | float):
-        return value
-    shown = text(value)
-    return value if len(shown) <= limit else cut(shown, limit)
-
-
-def cut(value: str, limit: int) -> str:
-    """
-    Return `value` with its middle cut out where it is too long, and a mark there.
-
-    Args:
-        limit: How many characters are returned at most; 48 are never too many.
-    """
-    limit = max(limit, _MIN_KEPT)
-    if len(value) <= limit:
-        return value
-    kept = limit - len(_mark(len(value)))
-    tail = kept // 3
-    return f"{value[: kept - tail]}{_mark(len(value) - kept)}{value[len(value) - tail :]}"
-
-
-def _mark(length: int) -> str:
-    return f"… [cut {length} characters] …"
-
-
-def _logfmt(event: Event) -> bytes:
-    return " ".join(f"{_word(name)}={_quoted(value)}" for name, value in event.items()).encode()
-
-
-def _word(name: Any) -> str:
-    word = "".join("_" if letter in ' ="' or not letter.isprintable() else letter for letter in _name(name))
-    return word or "_"
-
-
-def _quoted(value: Any) -> str:
-    shown = text(value)
-    return shown if shown.isprintable() and _BARE.fullmatch(shown) else dumps(shown).decode()
