@@ -56,7 +56,7 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line for `record`, though it may come by several loggers."""
-        if record.name in repeating and current_request() is not None:
+        if record.name in repeating and _repeats(record):
             return
         if vars(record).setdefault(_WRITTEN_ATTRIBUTE, self) is not self:
             return
@@ -64,6 +64,17 @@ class Handler(logging.Handler):
             emit(line_of(record))
         except Exception as error:
             log_failed(record.name, record.msg, error)
+
+
+def _repeats(record: logging.LogRecord) -> bool:
+    """Whether the record says of the running request what the request's own line says."""
+    request = current_request()
+    if request is None:
+        return False
+    if record.exc_info:
+        return record.exc_info[1] is request.error
+    # Django names the status; code of the project may use its loggers for something else.
+    return not record.name.startswith("django.") or hasattr(record, "status_code")
 
 
 class Formatter(logging.Formatter):

@@ -36,6 +36,7 @@ from crm_monitoring import apps, faults, get_logger, init_structured_logging, wo
 from crm_monitoring.logs import Formatter, Handler, setup
 from crm_monitoring.logs import lines as log_output
 from crm_monitoring.logs.consoles import is_console, is_silenced
+from crm_monitoring.logs.stdlib import REQUEST_LOGGERS
 from tests.clients import WSGIClient
 from tests.conftest import Lines
 from tests.core.logs.test_rendering import Hostile, Interrupted, unhurried, values
@@ -681,7 +682,34 @@ def test_uvicorns_coloured_copy_of_the_message_is_not_shown(lines: Lines) -> Non
     assert "color_message" not in lines.one("started")
 
 
-def test_djangos_late_line_has_the_id_of_its_request(server: WSGIClient, lines: Lines) -> None:
+@pytest.fixture
+def named(settings: Any) -> Callable[[str], None]:
+    """Name a logger in LOGGING."""
+
+    def name(logger_name: str) -> None:
+        settings.LOGGING = {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "loggers": {logger_name: {"propagate": True}},
+        }
+
+    return name
+
+
+@pytest.mark.parametrize("path", ["/ok/", "/nowhere/", "/fails/", "/async-fails/", "/status/503/", "/status/404/"])
+def test_a_request_has_one_line_and_its_traceback_once(server: WSGIClient, lines: Lines, path: str) -> None:
+    server.get(path)
+
+    about = [line for line in lines.all() if line["logger"] in ("crm_monitoring.requests", *REQUEST_LOGGERS)]
+    assert [line["logger"] for line in about] == ["crm_monitoring.requests"]
+    assert ("exception" in about[0]) is ("fails" in path)
+
+
+def test_djangos_late_line_is_there_where_it_is_named_with_the_id_of_its_request(
+    server: WSGIClient, lines: Lines, named: Callable[[str], None]
+) -> None:
+    named("django.request")
+
     answer = server.get("/nowhere/")
 
     line = lines.one("Not Found: /nowhere/")
@@ -689,9 +717,47 @@ def test_djangos_late_line_has_the_id_of_its_request(server: WSGIClient, lines: 
     assert line["request_id"] == answer.headers["X-Request-ID"] == lines.one("request_finished")["request_id"]
 
 
-def test_the_line_of_the_development_server_has_the_id_of_its_request(
-    lines: Lines, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("logger_name", REQUEST_LOGGERS)
+def test_a_line_of_a_server_is_left_out_only_while_a_request_of_ours_runs(
+    rf: Any, lines: Lines, named: Callable[[str], None], logger_name: str
 ) -> None:
+    about = {"status_code": 200}
+
+    logging.getLogger(logger_name).warning("outside", extra=about)
+    work.use(work.Request(rf.get("/"), "r-1", "GET"))
+    logging.getLogger(logger_name).warning("left out", extra=about)
+    named(logger_name)
+    logging.getLogger(logger_name).warning("named", extra=about)
+
+    assert [line["event"] for line in lines.all()] == ["outside", "named"]
+
+
+def test_what_a_project_says_by_djangos_logger_of_requests_is_kept(rf: Any, lines: Lines) -> None:
+    running = work.Request(rf.get("/"), "r-1", "GET")
+    work.use(running)
+    running.error = ValueError("told already")
+
+    logging.getLogger("django.request").error("own words")
+    logging.getLogger("django.request").error("handled", exc_info=KeyError("x"), extra={"status_code": 500})
+    logging.getLogger("django.request").error("crash", exc_info=running.error, extra={"status_code": 500})
+
+    assert [line["event"] for line in lines.all()] == ["own words", "handled"]
+
+
+def test_admins_are_still_mailed_what_our_lines_leave_out(rf: Any, lines: Lines, kept: Kept) -> None:
+    work.use(work.Request(rf.get("/"), "r-1", "GET"))
+
+    logging.getLogger("django.request").error("crash", extra={"status_code": 500})
+
+    assert (kept.messages, lines.all()) == (["crash"], [])
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_the_line_of_the_development_server_is_there_where_it_is_named_with_the_id_of_its_request(
+    lines: Lines, named: Callable[[str], None], is_named: bool
+) -> None:
+    if is_named:
+        named("django.server")
     with WSGIServer(("127.0.0.1", 0), WSGIRequestHandler) as development_server:
         development_server.set_app(get_wsgi_application())
         thread = threading.Thread(target=development_server.handle_request)
@@ -700,8 +766,8 @@ def test_the_line_of_the_development_server_has_the_id_of_its_request(
             request_id = response.headers["X-Request-ID"]
         thread.join()
 
-    line = lines.one('"GET /ok/ HTTP/1.1" 200 12')
-    assert (line["logger"], line["request_id"]) == ("django.server", request_id)
+    served = [(line["event"], line["request_id"]) for line in lines.all() if line["logger"] == "django.server"]
+    assert served == ([('"GET /ok/ HTTP/1.1" 200 12', request_id)] if is_named else [])
 
 
 @pytest.mark.processes

@@ -76,7 +76,9 @@ def test_every_line_of_a_request_has_its_id(server: WSGIClient, lines: Lines, pa
     assert {line.get("request_id") for line in lines.all()} == {answer.headers["X-Request-ID"]}
 
 
-def test_djangos_late_line_has_the_request_id_too(server: WSGIClient, lines: Lines) -> None:
+def test_djangos_late_line_has_the_request_id_too(server: WSGIClient, lines: Lines, settings: Any) -> None:
+    settings.LOGGING = {"version": 1, "loggers": {"django.request": {}}}
+
     answer = server.get("/nowhere/")
 
     line = lines.one("Not Found: /nowhere/")

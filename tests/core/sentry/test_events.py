@@ -289,8 +289,10 @@ def test_a_hook_of_the_project_sees_each_line_of_a_request(
 
 
 def test_django_lines_about_the_request_make_no_event(
-    server: WSGIClient, sentry: MemoryTransport, lines: Lines
+    server: WSGIClient, sentry: MemoryTransport, lines: Lines, settings: Any
 ) -> None:
+    settings.LOGGING = {"version": 1, "loggers": {"django.request": {}}}
+
     server.get("/fails/")
 
     assert lines.one("Internal Server Error: /fails/")["level"] == "error"
