@@ -11,7 +11,7 @@ from django.core.signals import setting_changed
 
 from crm_monitoring import conf, faults, hooks, logs, queries, sentry
 from crm_monitoring.integrations import commands
-from crm_monitoring.requests import routes
+from crm_monitoring.requests import routes, unmonitored
 from crm_monitoring.scrubbing import configured
 
 
@@ -61,5 +61,7 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
         hooks.reset()
         configured.reset()
         start()
+    if setting in ("CRM_MONITORING", "STATIC_URL", "MEDIA_URL"):
+        unmonitored.reset()
     if setting in ("LANGUAGES", "LANGUAGE_CODE", "MIDDLEWARE", "ROOT_URLCONF", "USE_I18N"):
         routes.reset()

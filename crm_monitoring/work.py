@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from crm_monitoring import process
-from crm_monitoring.requests.routes import resolved, route_of
+from crm_monitoring.requests.routes import match_of, resolved, route_of
 from crm_monitoring.requests.user import evaluated_user_id
 from crm_monitoring.scrubbing.url_secrets import UrlSecrets
 
@@ -171,8 +171,8 @@ class Request(Work):
 
     @property
     def route(self) -> str:
-        """The pattern that matched, "organisations/{pk}/", or "(unrouted)" until Django has resolved the URL."""
-        return route_of(self.request.resolver_match)
+        """The pattern that matched, "organisations/{pk}/", or "(unrouted)" until the URL is resolved, by Django or for what is secret in it."""
+        return route_of(match_of(self.request))
 
     @property
     def endpoint(self) -> str:

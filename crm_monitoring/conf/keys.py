@@ -137,9 +137,23 @@ class Config(Keys):
         unusable=False,
     )
     UNMONITORED_PATHS: tuple[str, ...] = key(
-        ("/healthz", "/livez", "/readyz"),
+        (
+            # Asked every few seconds by an orchestrator or a load balancer.
+            "/healthz",
+            "/livez",
+            "/readyz",
+            # django-health-check's address in its own documentation.
+            "/ht",
+            # Scraped by Prometheus, and about the process rather than about users.
+            "/metrics",
+            # Asked by browsers unbidden, most often in vain.
+            "/favicon.ico",
+            # Files, many to a page: their times would drown those of views.
+            "STATIC_URL",
+            "MEDIA_URL",
+        ),
         parsing.names,
-        "Paths, and all below them, that are served but not measured, as with `@unmonitored`.",
+        "Paths, and all below them, that are served but not measured, as with `@unmonitored`; STATIC_URL and MEDIA_URL stand for those settings.",
     )
     SLOW_QUERY_MS: float = key(
         500, parsing.number(), "A query that takes longer is logged as slow_query_detected. 0: never.", unusable=0

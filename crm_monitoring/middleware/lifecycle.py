@@ -16,6 +16,7 @@ from crm_monitoring.records import CLIENT_CLOSED_REQUEST, RequestRecord
 from crm_monitoring.requests.client_ip import client_ip
 from crm_monitoring.requests.request_id import request_id_of
 from crm_monitoring.requests.routes import method_of
+from crm_monitoring.requests.unmonitored import is_unmonitored_path
 from crm_monitoring.sentry import capture_crash, report_handled, report_server_error, trace_request
 from crm_monitoring.sentry.failures import send_held
 from crm_monitoring.sentry.tracing import is_unmonitored
@@ -34,7 +35,7 @@ def begin(request: HttpRequest) -> Request:
         # It goes on when the request is done.
         work.outer_bound = structlog.contextvars.get_contextvars()
     _bind(work)
-    work.unmonitored = _is_unmonitored_path(request.path_info)
+    work.unmonitored = is_unmonitored_path(request.path_info)
     work.trace = trace_request(request, work.request_id, work.method, unmonitored=work.unmonitored)
     use(work)
     return work
@@ -56,11 +57,6 @@ def _bind(work: Request) -> None:
     correlation_id = work.request.META.get("HTTP_X_CORRELATION_ID")
     if correlation_id and app_settings.TRUST_UPSTREAM_CORRELATION_ID:
         structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
-
-
-def _is_unmonitored_path(path: str) -> bool:
-    paths = conf.get().UNMONITORED_PATHS
-    return path.startswith(paths) and any(path == known or path.startswith(f"{known.rstrip('/')}/") for known in paths)
 
 
 def report_answered(work: Request, status: int) -> None:
@@ -123,11 +119,13 @@ def _has_unmonitored_view(request: HttpRequest) -> bool:
 
 def _record(work: Request, status: int, response_bytes: int | None) -> RequestRecord:
     request = work.request
+    # First: what a middleware has answered gets its route by it.
+    path = work.url_secrets.path
     return RequestRecord(
         request_id=work.request_id,
         method=work.method,
         route=work.route,
-        path=work.url_secrets.path,
+        path=path,
         status=status,
         started=work.started,
         duration_ms=work.elapsed_ms(),

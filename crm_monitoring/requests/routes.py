@@ -38,12 +38,14 @@ _TOKEN = lazy.pattern(
     re.VERBOSE | re.DOTALL,
 )
 _MAX_ROUTES = 2048
+_OUR_MATCH = "_crm_monitoring_match"
+_NO_MATCH: tuple[None, None] = (None, None)
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
 
 
 def endpoint_of(request: HttpRequest) -> str:
     """Return the name of the request's transaction: "GET organisations/{pk}/"."""
-    return f"{method_of(request)} {route_of(request.resolver_match)}"
+    return f"{method_of(request)} {route_of(match_of(request))}"
 
 
 def method_of(request: HttpRequest) -> str:
@@ -56,12 +58,27 @@ def route_of(match: ResolverMatch | None) -> str:
     return UNROUTED if match is None or match.route is None else readable(match.route) or "/"
 
 
+def match_of(request: HttpRequest) -> ResolverMatch | None:
+    """Return what Django has found for the request; where a middleware answers before it, what we have found, if we had to ask."""
+    return request.resolver_match or _known(request)
+
+
 def resolved(request: HttpRequest) -> ResolverMatch | None:
-    """Return what the request's path leads to, before Django has asked, or None."""
-    # A urlconf that cannot be imported is Django's to complain of, as a path is that leads nowhere.
-    with suppress(Exception):
-        return resolve(request.path_info, getattr(request, "urlconf", None))
-    return None
+    """Return what the request's path leads to, before Django has asked, or None. What is found is found once."""
+    known = _known(request)
+    if known is None:
+        urlconf = getattr(request, "urlconf", None)
+        # A urlconf that cannot be imported is Django's to complain of, as a path is that leads nowhere.
+        with suppress(Exception):
+            known = resolve(request.path_info, urlconf)
+            vars(request)[_OUR_MATCH] = urlconf, known
+    return known
+
+
+def _known(request: HttpRequest) -> ResolverMatch | None:
+    urlconf, match = vars(request).get(_OUR_MATCH, _NO_MATCH)
+    # A middleware may have changed what the paths of the request mean.
+    return match if urlconf == getattr(request, "urlconf", None) else None
 
 
 @lru_cache(_MAX_ROUTES)

@@ -38,6 +38,7 @@ CIRCLES: list[list[str]] = [
 
 ENTRANCES: set[str] = {
     "apps -> requests.routes",
+    "apps -> requests.unmonitored",
     "apps -> scrubbing.configured",
     "dashboard.admin -> dashboard.inbox.untrusted.indented",
     "dashboard.admin -> dashboard.store.issues",
@@ -181,6 +182,7 @@ ENTRANCES: set[str] = {
     "middleware.lifecycle -> requests.client_ip.client_ip",
     "middleware.lifecycle -> requests.request_id.request_id_of",
     "middleware.lifecycle -> requests.routes.method_of",
+    "middleware.lifecycle -> requests.unmonitored.is_unmonitored_path",
     "middleware.lifecycle -> sentry.failures.send_held",
     "middleware.lifecycle -> sentry.tracing.is_unmonitored",
     "middleware.streaming -> sentry.failures.send_overdue",
@@ -215,6 +217,7 @@ ENTRANCES: set[str] = {
     "testing -> sentry.transport.MemoryTransport",
     "units -> requests.request_id.harmless_id",
     "units -> sentry.failures.leave_unit",
+    "work -> requests.routes.match_of",
     "work -> requests.routes.resolved",
     "work -> requests.routes.route_of",
     "work -> requests.user.evaluated_user_id",
@@ -232,7 +235,6 @@ LENGTHS: set[str] = {
     "dashboard.pages.presentation",
     "dashboard.store.compaction",
     "dashboard.store.figures",
-    "rendering",
     "sentry.client",
 }
 """Modules that are too long."""

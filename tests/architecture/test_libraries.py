@@ -25,7 +25,6 @@ WINGS = {
     "structlog": {
         "logs",
         "middleware",
-        "rendering",
     },
     "urllib3": {"dashboard"},
 }
