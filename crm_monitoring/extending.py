@@ -24,7 +24,7 @@ from crm_monitoring.hooks import register as register_hook
 from crm_monitoring.hooks import unregister as unregister_hook
 from crm_monitoring.lazy import pattern
 from crm_monitoring.logs.logger import get_logger
-from crm_monitoring.management.subcommands import Subcommand, also_goes_to, subcommand
+from crm_monitoring.management.subcommands import Subcommand, also_complains, also_goes_to, subcommand
 from crm_monitoring.performance import unmonitored
 from crm_monitoring.process import after_fork
 from crm_monitoring.queries import watch_query
@@ -50,6 +50,7 @@ __all__ = [
     "SentryStatus",
     "Subcommand",
     "after_fork",
+    "also_complains",
     "also_goes_to",
     "detect_release",
     "get_logger",

@@ -13,7 +13,6 @@ ALLOWED_HOSTS = ["127.0.0.1", "localhost", "testserver"]
 
 INSTALLED_APPS = [
     "crm_monitoring",
-    "crm_monitoring.dashboard",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -21,6 +20,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "demo_project.organisations",
+    "crm_monitoring.dashboard",
 ]
 
 MIDDLEWARE = [
@@ -40,6 +40,7 @@ CRM_MONITORING = {
     "JSON_PATHS": ["/api/"],
     "LOG_FORMAT": "json",  # on a terminal too, to show what production writes
     "ALERT_CHANNELS": {"team": {"type": "email", "to": ["team@crm.example"]}},
+    "SITE_URL": "http://127.0.0.1:8000/",
 }
 
 ROOT_URLCONF = "demo_project.urls"
@@ -65,6 +66,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+SERVER_EMAIL = "crm@crm.example"
 # Nothing is sent: mails are put into this folder, and shown at /alerts/.
 MAIL_FOLDER = f"{DATABASES['default']['NAME']}.mails"
 if django.VERSION >= (6, 1):

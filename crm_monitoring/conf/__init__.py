@@ -143,7 +143,7 @@ def values() -> Iterator[tuple[str, Key, Any]]:
 def is_said(name: str) -> bool:
     """Whether the setting or the environment gives the key, usable or not."""
     given = _given()
-    return _raw(name, KEYS[name].env, given if isinstance(given, Mapping) else {})[1] is not None
+    return _raw(name, known_keys()[name].env, given if isinstance(given, Mapping) else {})[1] is not None
 
 
 def load() -> Loaded:

@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.module_loading import import_string
 
-from crm_monitoring.dashboard import alerts, config
+from crm_monitoring.dashboard import alerts, config, surroundings
 from crm_monitoring.dashboard.router import DashboardRouter
 from crm_monitoring.dashboard.store import database
 
@@ -36,6 +36,8 @@ NOBODY_TOLD = "crm_monitoring.W012"
 def register() -> None:
     """Register the checks; twice has no effect."""
     checks.register(check_dashboard, "crm_monitoring")
+    checks.register(surroundings.check_surroundings, "crm_monitoring")
+    checks.register(surroundings.check_deployment, "crm_monitoring", deploy=True)
 
 
 def check_dashboard(**kwargs: Any) -> list[CheckMessage]:

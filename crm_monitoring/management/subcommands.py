@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from django.core.checks import CheckMessage
+
 from crm_monitoring.registry import Registry
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ subcommands: dict[str, type[Subcommand]] = {}
 """Every subcommand that was declared, by the word on the command line."""
 
 destinations = Registry[[], str]("Saying where events go:")
+complaints = Registry[[], list[CheckMessage]]("Looking for problems:")
 
 
 def subcommand(declared: type[Subcommand]) -> type[Subcommand]:
@@ -56,3 +59,9 @@ def also_goes_to(destination: Callable[[], str]) -> Callable[[], str]:
     """Let `manage.py monitoring check` say where events go beside Sentry: what the function returns, unless it is empty."""
     destinations.add(destination)
     return destination
+
+
+def also_complains(complain: Callable[[], list[CheckMessage]]) -> Callable[[], list[CheckMessage]]:
+    """Let `manage.py monitoring check` tell of what `manage.py check` has no time for: what only the database knows."""
+    complaints.add(complain)
+    return complain

@@ -15,8 +15,10 @@ from django.test.utils import override_settings
 
 from crm_monitoring import checks, conf
 from crm_monitoring.checks import MIDDLEWARE
+from crm_monitoring.dashboard import surroundings
 from crm_monitoring.sentry.transport import register_receiver, unregister_receiver
 from tests.conftest import MemoryTransport
+from tests.readme import all_checks
 
 COMMON = "django.middleware.common.CommonMiddleware"
 not_callable = "text"
@@ -27,7 +29,9 @@ async def asynchronous(record: Any) -> None:
 
 
 def found(*, deploy: bool = False) -> list[CheckMessage]:
-    return run_checks(tags=["crm_monitoring"], include_deployment_checks=deploy)
+    every = run_checks(tags=["crm_monitoring"], include_deployment_checks=deploy)
+    # These projects have no pages of the dashboard.
+    return [message for message in every if message.id not in vars(surroundings).values()]
 
 
 def ids(*, deploy: bool = False) -> list[str | None]:
@@ -48,15 +52,9 @@ def root_handler(handler: logging.Handler) -> Iterator[None]:
 
 
 def test_every_id_is_used_once() -> None:
-    every = [
-        value
-        for module in (conf, checks)
-        for value in vars(module).values()
-        if isinstance(value, str) and value.startswith("crm_monitoring.") and value[-3:].isdigit()
-    ]
+    every = [check.id for check in all_checks()]
 
-    assert len(every) == 24
-    assert len(set(every)) == len(every)
+    assert len(set(every)) == len(every) > 30
 
 
 def test_a_sound_project_has_nothing_to_be_told() -> None:

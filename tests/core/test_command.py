@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import os
 import re
+import shlex
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sentry_sdk
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, ManagementUtility, call_command
 from sentry_sdk.envelope import Envelope
 
 from crm_monitoring import faults
@@ -20,6 +26,10 @@ from crm_monitoring.conf import MASK
 from crm_monitoring.management.commands import monitoring as command
 from crm_monitoring.management.commands.monitoring import Subcommand, subcommand
 from tests.conftest import MemoryTransport
+
+ROOT = Path(__file__).parents[2]
+# What the dashboard has to say of its tables.
+pytestmark = pytest.mark.django_db
 
 IDS = re.compile(r"^(?:Message|Exception): +([0-9a-f]{32})$", re.MULTILINE)
 
@@ -94,6 +104,63 @@ def serve(monitoring: Any) -> Iterator[Callable[..., Receiver]]:
     sentry_sdk.get_client().close(timeout=0)
 
 
+@pytest.fixture(autouse=True)
+def _with_the_pages(settings: Any, _core_urls: None) -> None:
+    """The dashboard is installed, so its pages have their addresses."""
+    settings.ROOT_URLCONF = "demo_project.urls"
+
+
+# -- the command by itself ------------------------------------------------------------------------------------------------
+
+
+def test_alone_it_says_what_there_is() -> None:
+    told = manage()
+
+    assert "check      Print what is on" in told
+    assert "test       Send a message" in told
+
+
+@pytest.mark.parametrize("arguments", [["--no-color", "check"], ["check", "--no-color", "-v", "2", "--traceback"]])
+def test_djangos_options_stand_before_or_behind_the_subcommand(arguments: list[str], monitoring: Any) -> None:
+    monitoring()
+    out = io.StringIO()
+
+    with contextlib.redirect_stdout(out):
+        ManagementUtility(["manage.py", "monitoring", *arguments]).execute()
+
+    assert "Where events go\n" in out.getvalue()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    "place", [["--settings", "demo_project.settings", "check"], ["check", "--settings", "demo_project.settings"]]
+)
+def test_the_settings_may_be_named_behind_the_subcommand(place: list[str]) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "django", "monitoring", *place, "--all"],
+        cwd=ROOT,
+        env={**environment, "DEMO_DATABASE": ":memory:"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert "  JSON_PATHS: ('/api/',)\n" in done.stdout
+
+
+@pytest.mark.processes
+def test_a_reader_that_has_read_enough_ends_it_quietly() -> None:
+    command = f"{shlex.quote(sys.executable)} manage.py monitoring check --all | head -n 1"
+
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, shell=True, capture_output=True, text=True
+    )
+
+    assert done.stdout == "Where events go\n"
+    assert "BrokenPipe" not in done.stderr
+
+
 # -- monitoring check -----------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +196,22 @@ def test_check_warns_of_what_is_no_error(monitoring: Any) -> None:
 
     assert "  nowhere: SENTRY_DSN is not set\n" in told
     assert "crm_monitoring.W008: SENTRY_DSN is not set" in told
+
+
+def test_check_shows_what_is_set_and_the_rest_when_asked(monitoring: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTRY_RELEASE", "1.4.2")
+    monitoring(LOG_LEVEL="ERROR")
+
+    told, every = manage("check"), manage("check", "--all")
+
+    assert "Setting\n  SENTRY_RELEASE: 1.4.2\n  LOG_LEVEL: ERROR\nLost" in told
+    assert "  SLOW_QUERY_MS: 500\n" in every
+
+
+def test_check_shows_nothing_of_a_setting_that_is_no_dict(settings: Any) -> None:
+    settings.CRM_MONITORING = ["LOG_LEVEL"]
+
+    assert "Setting\n  none\n" in failing("check")[0]
 
 
 def test_check_leaves_deployments_out_with_debug(settings: Any, monitoring: Any) -> None:
@@ -310,7 +393,6 @@ def test_a_subcommand_has_to_do_something() -> None:
         Subcommand(command.Command()).run()
 
 
-@pytest.mark.parametrize("args", [[], ["dance"]])
-def test_a_wrong_subcommand_is_refused_with_the_right_ones(args: list[str]) -> None:
-    with pytest.raises(CommandError, match="check|action"):
-        manage(*args)
+def test_a_wrong_subcommand_is_refused_with_the_right_ones() -> None:
+    with pytest.raises(CommandError, match="check"):
+        manage("dance")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.checks import CheckMessage, Warning
 from django.core.management import call_command
 
 from crm_monitoring import (
@@ -20,6 +21,9 @@ from crm_monitoring import (
 )
 from crm_monitoring.conf import parsing
 from tests.clients import WSGIClient
+
+# The dashboard looks for its tables.
+pytestmark = pytest.mark.django_db
 
 
 class LedgerKeys(extending.Keys):
@@ -71,6 +75,12 @@ class Count(extending.Subcommand):
 @extending.also_goes_to
 def destination() -> str:
     return "the ledger" if "LEDGER_SIZE" in conf.known_keys() else ""
+
+
+@extending.also_complains
+def complaints() -> list[CheckMessage]:
+    full = [Warning("The ledger is full.", hint="Empty it.", id="ledger.W001")]
+    return full if "LEDGER_SIZE" in conf.known_keys() else []
 
 
 @pytest.fixture
@@ -180,3 +190,7 @@ def test_what_it_shows_of_others_has_no_secrets() -> None:
 @pytest.mark.parametrize("name", extending.__all__)
 def test_all_it_may_use_is_there(name: str) -> None:
     assert getattr(extending, name) is not None
+
+
+def test_what_only_it_knows_is_told_by_the_check(ledger: Ledger) -> None:
+    assert "  ledger.W001: The ledger is full.\n    Empty it.\n" in manage("check")

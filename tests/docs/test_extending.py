@@ -19,6 +19,9 @@ from tests.dashboard.bodies import keep
 from tests.docs.conftest import Namespace, Page
 from tests.docs.markdown import DOCS, prose
 
+# The dashboard looks for its tables.
+pytestmark = pytest.mark.django_db
+
 PAGE = DOCS / "extending.md"
 
 

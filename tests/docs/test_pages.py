@@ -20,7 +20,15 @@ from tests.docs.markdown import PAGES, README, ROOT, anchors, blocks, headings, 
 LANGUAGES = {"crontab", "ini", "json", "python", "shell", "text"}
 WITH_PYTHON = [path for path in PAGES if blocks(path, "python")]
 # Settings and variables of others that the pages name.
-OF_OTHERS = {"APP_DIRS", "CRM_MONITORING", "DJANGO_SETTINGS_MODULE", "DJANGO_STRUCTLOG_DJANGO_TASKS_ENABLED"}
+OF_OTHERS = {
+    "EXCEPTION_HANDLER",
+    "SHARED_APPS",
+    "TENANT_APPS",
+    "APP_DIRS",
+    "CRM_MONITORING",
+    "DJANGO_SETTINGS_MODULE",
+    "DJANGO_STRUCTLOG_DJANGO_TASKS_ENABLED",
+}
 
 
 @pytest.mark.django_db

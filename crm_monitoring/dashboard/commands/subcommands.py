@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from django.core.checks import CheckMessage
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, Error
 from django.utils.connection import ConnectionDoesNotExist
 
 from crm_monitoring import conf
-from crm_monitoring.dashboard import config, models
+from crm_monitoring.dashboard import config, models, surroundings
 from crm_monitoring.dashboard.commands import sentry_releases
 from crm_monitoring.dashboard.commands.alerts import Alerts
 from crm_monitoring.dashboard.commands.status import Status
 from crm_monitoring.dashboard.store import compaction, database, deploys
-from crm_monitoring.extending import Subcommand, also_goes_to, detect_release, scrub_text, subcommand
+from crm_monitoring.extending import Subcommand, also_complains, also_goes_to, detect_release, scrub_text, subcommand
 
 subcommand(Status)
 subcommand(Alerts)
@@ -26,6 +27,11 @@ subcommand(Alerts)
 @also_goes_to
 def _inbox() -> str:
     return "the inbox" if config.get().INBOX else ""
+
+
+@also_complains
+def _not_migrated() -> list[CheckMessage]:
+    return list(surroundings.check_tables())
 
 
 @subcommand

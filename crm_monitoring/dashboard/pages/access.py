@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.db import InterfaceError, OperationalError, ProgrammingError, connections, transaction
 from django.http import HttpRequest, HttpResponse
@@ -43,7 +44,7 @@ def dashboard_view(view: View) -> View:
         return response
 
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.is_authenticated:
+        if not _user(request).is_authenticated:
             return redirect_to_login(request.get_full_path(), login_url())
         if not may_view(request):
             return render(request, "crm_monitoring/dashboard/forbidden.html", status=403)
@@ -71,16 +72,27 @@ def policy(static_url: str | None) -> str:
 
 def may_view(request: HttpRequest) -> bool:
     """Tell whether the person who asks may see the dashboard."""
-    user = request.user
-    return user.is_active and user.is_staff and user.has_perm(VIEW)
+    user = _user(request)
+    # A user model of the project's own need not have them.
+    return all(getattr(user, name, False) for name in ("is_active", "is_staff", "has_perm")) and user.has_perm(VIEW)
+
+
+def _user(request: HttpRequest) -> Any:
+    # Without AuthenticationMiddleware a request has no user; `manage.py check` says so.
+    return getattr(request, "user", None) or AnonymousUser()
 
 
 def login_url() -> str:
     """Return LOGIN_URL; where it leads nowhere, as Django's default does in many projects, the admin's login page."""
+    return known_login_url() or str(settings.LOGIN_URL)
+
+
+def known_login_url() -> str | None:
+    """Return the address of LOGIN_URL, or of the admin's login page; None where both lead nowhere."""
     for place in (settings.LOGIN_URL, "admin:login"):
         with suppress(NoReverseMatch, Resolver404):
             return _resolved(resolve_url(place))
-    return str(settings.LOGIN_URL)
+    return None
 
 
 def _resolved(url: str) -> str:

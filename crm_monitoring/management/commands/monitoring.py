@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -16,7 +19,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from crm_monitoring import conf, faults, hooks, sentry
 from crm_monitoring.health import check_monitoring_health, problems
-from crm_monitoring.management.subcommands import Subcommand, destinations, subcommand, subcommands
+from crm_monitoring.management.subcommands import Subcommand, complaints, destinations, subcommand, subcommands
 
 DEFAULT_TIMEOUT = 10.0
 
@@ -54,13 +57,41 @@ class Command(BaseCommand):
         """Add a parser for each subcommand, of other apps too."""
         for complaint in _complaints_of_imports():
             self.stderr.write(self.style.WARNING(complaint))
-        actions = parser.add_subparsers(dest="action", required=True)
+        actions = parser.add_subparsers(dest="action")
         for name, declared in subcommands.items():
-            declared.add_arguments(actions.add_parser(name, help=declared.help, description=declared.help))
+            subparser = actions.add_parser(name, help=declared.help, description=declared.help)
+            _accept_common_options(subparser)
+            declared.add_arguments(subparser)
 
-    def handle(self, *args: Any, action: str, **options: Any) -> None:
-        """Run the subcommand."""
-        subcommands[action](self).run(**options)
+    def handle(self, *args: Any, action: str | None, **options: Any) -> None:
+        """Run the subcommand; without one, say which there are. A reader that has read enough, as `head` does, ends it quietly."""
+        try:
+            self._say_which() if action is None else subcommands[action](self).run(**options)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # Python would try to write what is left once more as it ends, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _say_which(self) -> None:
+        for name, declared in subcommands.items():
+            self.stdout.write(f"{name:<10} {declared.help}")
+
+
+# Django's own, which it knows before a subcommand only.
+_COMMON: dict[tuple[str, ...], dict[str, Any]] = {
+    ("--settings",): {},
+    ("--pythonpath",): {},
+    ("-v", "--verbosity"): {"type": int, "choices": (0, 1, 2, 3)},
+    ("--traceback",): {"action": "store_true"},
+    ("--no-color",): {"action": "store_true"},
+    ("--force-color",): {"action": "store_true"},
+}
+
+
+def _accept_common_options(parser: CommandParser) -> None:
+    for flags, given in _COMMON.items():
+        # What stands before the subcommand stays, where nothing stands behind it.
+        parser.add_argument(*flags, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **given)
 
 
 @subcommand
@@ -72,8 +103,9 @@ class Check(Subcommand):
 
     @staticmethod
     def add_arguments(parser: CommandParser) -> None:
-        """Declare --json."""
-        parser.add_argument("--json", action="store_true", help="Print JSON.")
+        """Declare --json and --all."""
+        parser.add_argument("--json", action="store_true", help="Print JSON, with every key of the setting.")
+        parser.add_argument("--all", action="store_true", help="Print the keys that are not set, too.")
 
     def run(self, **options: Any) -> None:
         """Print the report; a CommandError follows it where the setting has errors."""
@@ -87,15 +119,15 @@ class Check(Subcommand):
         if options["json"]:
             self.stdout.write(json.dumps(report, indent=2, ensure_ascii=False))
         else:
-            self._print(report, messages)
+            self._print(report, messages, effective_setting() if options["all"] else _what_is_set())
         errors = sum(message.is_serious() for message in messages)
         if errors:
             raise CommandError(f"{errors} error{'s' if errors > 1 else ''} in the setting; see above.")
 
-    def _print(self, report: Mapping[str, Any], messages: Iterable[CheckMessage]) -> None:
+    def _print(self, report: Mapping[str, Any], messages: Iterable[CheckMessage], setting: Mapping[str, Any]) -> None:
         self._section("Where events go", [report["destination"]])
         self._section("What is on", [*_pairs(report["sentry"], "sentry."), *_pairs(report["logging"], "logging.")])
-        self._section("Setting", _pairs(report["setting"]))
+        self._section("Setting", _pairs(setting))
         self._section("Lost in this process", _pairs(report["lost"]))
         self._section("Problems", [*self._described(messages), *faults.sentences()])
 
@@ -113,7 +145,8 @@ class Check(Subcommand):
 
 def _messages() -> list[CheckMessage]:
     found = checks.run_checks(tags=["crm_monitoring"], include_deployment_checks=not settings.DEBUG)
-    return [message for message in found if not message.is_silenced()]
+    more = [message for _, complained in complaints.results() for message in complained or ()]
+    return [message for message in (*found, *more) if not message.is_silenced()]
 
 
 def _pairs(values: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -133,6 +166,10 @@ def _destination() -> str:
 def effective_setting() -> dict[str, Any]:
     """Return every key with its effective value as JSON has it, secrets masked."""
     return {name: _as_json(spec.masked(value)) for name, spec, value in conf.values()}
+
+
+def _what_is_set() -> dict[str, Any]:
+    return {name: value for name, value in effective_setting().items() if conf.is_said(name)}
 
 
 def _as_json(value: Any) -> Any:

@@ -15,6 +15,7 @@ from django.core.checks import CheckMessage
 from django.utils.module_loading import import_string
 
 from crm_monitoring import conf, logs, severity
+from crm_monitoring.checks import project
 from crm_monitoring.sentry import get_traces_sample_rate, status
 
 MIDDLEWARE = "crm_monitoring.middleware.MonitoringMiddleware"
@@ -59,6 +60,7 @@ def register() -> None:
     checks.register(check_setting, "crm_monitoring")
     checks.register(check_surroundings, "crm_monitoring")
     checks.register(check_deployment, "crm_monitoring", deploy=True)
+    checks.register(project.check_project, "crm_monitoring")
 
 
 def check_setting(**kwargs: Any) -> list[CheckMessage]:
