@@ -17,7 +17,6 @@ from django.test import Client
 from django.test.utils import isolate_apps
 
 from crm_monitoring.dashboard import surroundings
-from tests.dashboard.databases import ALIAS, installed, settings_of
 
 TEAM = {"team": {"type": "email", "to": ["team@example.org"]}}
 MIDDLEWARE = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -258,14 +257,17 @@ def test_a_forgotten_migrate_is_told_by_the_command(monitoring: Any, settings: A
     assert "Run `manage.py migrate`, once the database answers." in out.getvalue()
 
 
-def test_a_database_that_cannot_be_read_is_told(monitoring: Any, tmp_path: Path) -> None:
-    with installed(settings_of("sqlite", str(tmp_path / "nowhere" / "db.sqlite3"))):
-        monitoring(DASHBOARD_DATABASE=ALIAS)
+def test_a_database_that_cannot_be_read_is_told(
+    monitoring: Any, monkeypatch: pytest.MonkeyPatch, a_sqlite: str, tmp_path: Path
+) -> None:
+    monitoring(DASHBOARD_DATABASE=a_sqlite)
+    connections[a_sqlite].close()
+    monkeypatch.setitem(connections[a_sqlite].settings_dict, "NAME", str(tmp_path / "nowhere" / "db.sqlite3"))
 
-        (message,) = surroundings.check_tables()
+    (message,) = surroundings.check_tables()
 
-    assert message.msg == f"The database {ALIAS!r} cannot be read: OperationalError."
-    assert message.hint == f"Run `manage.py migrate --database={ALIAS}`, once the database answers."
+    assert message.msg == f"The database {a_sqlite!r} cannot be read: OperationalError."
+    assert message.hint == f"Run `manage.py migrate --database={a_sqlite}`, once the database answers."
 
 
 def test_tables_of_a_database_that_is_not_there_are_for_another_check(monitoring: Any) -> None:
