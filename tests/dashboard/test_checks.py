@@ -262,9 +262,10 @@ def test_a_database_that_cannot_be_read_is_told(
 ) -> None:
     monitoring(DASHBOARD_DATABASE=a_sqlite)
     connections[a_sqlite].close()
-    monkeypatch.setitem(connections[a_sqlite].settings_dict, "NAME", str(tmp_path / "nowhere" / "db.sqlite3"))
+    with monkeypatch.context() as moved:
+        moved.setitem(connections[a_sqlite].settings_dict, "NAME", str(tmp_path / "nowhere" / "db.sqlite3"))
 
-    (message,) = surroundings.check_tables()
+        (message,) = surroundings.check_tables()
 
     assert message.msg == f"The database {a_sqlite!r} cannot be read: OperationalError."
     assert message.hint == f"Run `manage.py migrate --database={a_sqlite}`, once the database answers."
