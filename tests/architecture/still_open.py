@@ -165,6 +165,7 @@ ENTRANCES: set[str] = {
     "dashboard.urls -> dashboard.pages.overview.show_overview",
     "extending -> logs.logger.get_logger",
     "extending -> management.subcommands.Subcommand",
+    "extending -> management.subcommands.also_complains",
     "extending -> management.subcommands.also_goes_to",
     "extending -> management.subcommands.subcommand",
     "extending -> scrubbing.configured.scrub",
@@ -223,6 +224,7 @@ ENTRANCES: set[str] = {
     "work -> requests.user.evaluated_user_id",
     "work -> scrubbing.configured.TextScrubber",
     "work -> scrubbing.url_secrets.UrlSecrets",
+    "dashboard.surroundings -> dashboard.pages.access.known_login_url",
 }
 """Arrows into a wing past its door."""
 

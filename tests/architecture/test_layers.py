@@ -47,6 +47,7 @@ FLOORS = {
         ("flushing", "inbox", "router"),
         ("alerts",),
         ("admin", "pages"),
+        ("surroundings",),
         ("checks", "commands", "extending", "templatetags", "urls"),
         ("apps",),
     ),
