@@ -26,6 +26,7 @@ _log = logging.getLogger("crm_monitoring")
 _lock = threading.RLock()
 _failures: Counter[str] = Counter()
 _losses: Counter[str] = Counter()
+_told: Counter[str] = Counter()
 _lost_at: dict[str, float] = {}
 _kinds: dict[str, str] = {}
 _next_line: dict[str, float] = {}
@@ -39,6 +40,7 @@ def start_over() -> None:
     global _lock
     _lock = threading.RLock()
     _losses.clear()
+    _told.clear()
     _lost_at.clear()
 
 
@@ -94,6 +96,14 @@ def losses() -> dict[str, int]:
         return dict(_losses)
 
 
+def tell_losses() -> dict[str, int]:
+    """Return how many items of each kind were lost since the last call: there may be more than one end to tell them at."""
+    with _lock:
+        untold = _losses - _told
+        _told.update(untold)
+        return dict(untold)
+
+
 def lost_lately(beginning: str) -> bool:
     """Whether something of a kind that begins so was lost in the last five minutes."""
     with _lock:
@@ -114,6 +124,7 @@ def reset() -> None:
     with _lock:
         _failures.clear()
         _losses.clear()
+        _told.clear()
         _lost_at.clear()
         _kinds.clear()
         _next_line.clear()

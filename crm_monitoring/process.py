@@ -1,8 +1,8 @@
 """
 The life of this process: who starts over in a forked child, and who does what when the process ends.
 
-It may end by Python's own end, by SIGTERM, or, as a child of `multiprocessing`, by `os._exit`, which passes by everything but the
-finalizers of `multiprocessing`. Whoever must act then registers here, once, and need not know of these ways.
+It may end by Python's own end, by SIGTERM, or by `os._exit`, as children do that were forked: those of `multiprocessing`, RQ's
+work horse, whoever calls `os.fork`. Whoever must act then registers here, once, and need not know of these ways.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from enum import IntEnum
 from types import FrameType
+from typing import NoReturn
 
 from crm_monitoring import faults
 from crm_monitoring.registry import Registry
@@ -23,6 +24,8 @@ _DEFAULT_SECONDS = 2.0
 _LONGER_SECONDS = 0.5
 # After the finalizers that have an order of their own, as those of queues.
 _LAST = -1000
+
+_exit = os._exit
 
 
 class Stage(IntEnum):
@@ -44,7 +47,10 @@ class Life:
     def __init__(self) -> None:
         self._in_child = Registry[[], object]("Starting over in a forked child:")
         self._at_end = {stage: Registry[[], object](f"The end of the process ({stage.name}):") for stage in Stage}
+        self._at_crash = Registry[[BaseException], object]("The crash of a child:")
         self._seconds = _DEFAULT_SECONDS
+        self._is_ending = False
+        self._handled_at_fork: BaseException | None = None
         self._follows_multiprocessing = False
 
     def after_fork(self, start_over: Callable[[], object]) -> None:
@@ -69,6 +75,10 @@ class Life:
         self._end_on_sigterm()
         self._follow_multiprocessing()
 
+    def at_crash(self, callback: Callable[[BaseException], object]) -> None:
+        """Call `callback` with what ends a child, where Python tells nobody of it: `os._exit` in the midst of an exception."""
+        self._at_crash.add(callback)
+
     def allow(self, seconds: float) -> None:
         """Let an end that somebody waits for, as that by a signal, take `seconds`."""
         self._seconds = seconds
@@ -79,8 +89,17 @@ class Life:
         self._in_child.call()
         self._follow_multiprocessing()
 
+    def begin_child(self) -> None:
+        """Start over in a child that was just forked, and be there when it ends."""
+        self._is_ending = False
+        self._handled_at_fork = sys.exc_info()[1]
+        # The way children end, and nothing else tells of it: without this all that a child reports last would be lost with it.
+        os._exit = self._exit_child
+        self.start_over()
+
     def end(self) -> None:
         """Do all there is to do when the process ends. Whoever ends it in a way that is not watched here calls this first."""
+        self._is_ending = True
         for callbacks in self._at_end.values():
             callbacks.call()
 
@@ -90,15 +109,35 @@ class Life:
             signal.signal(signal.SIGTERM, self._die)
 
     def _die(self, number: int, frame: FrameType | None) -> None:
-        self._end_in_time()
+        is_done = self._end_in_time()
         signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
+        # Else what this has interrupted goes on, and ends the process.
+        if is_done or not self._is_ending:
+            signal.raise_signal(number)
 
-    def _end_in_time(self) -> None:
+    def _exit_child(self, status: int) -> NoReturn:
+        os._exit = _exit
+        self._end_child()
+        _exit(status)
+
+    def _end_child(self) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, Exception) and error is not self._handled_at_fork:
+            self._at_crash.call(error)
+        if not self._end_in_time():
+            self.end()
+
+    def _end_in_time(self) -> bool:
+        """Do what there is to do, in bounded time; returns whether that was begun."""
         # In a thread: the main one may have been interrupted while it held a lock.
         ending = threading.Thread(target=self.end, name="crm_monitoring-ending", daemon=True)
-        ending.start()
+        try:
+            ending.start()
+        except RuntimeError:
+            # The interpreter is ending already, or the system has no thread to give.
+            return False
         ending.join(self._seconds + _LONGER_SECONDS)
+        return True
 
     def _follow_multiprocessing(self) -> None:
         """Hear of the end of children of `multiprocessing`. Only a process that has imported it has any."""
@@ -106,17 +145,21 @@ class Life:
         if util is None or self._follows_multiprocessing:
             return
         self._follows_multiprocessing = True
-        # A child forgets all finalizers when it begins, and calls this then.
+        # A child that was forked forgets all finalizers when it begins, and calls this then.
         util.register_after_fork(self, Life._finalize)
-        if sys.modules["multiprocessing.process"].parent_process() is not None:
-            # This is a child, and it has begun.
-            self._finalize()
+        self._finalize()
 
     def _finalize(self) -> None:
-        sys.modules["multiprocessing.util"].Finalize(None, self._end_in_time, exitpriority=_LAST)
+        sys.modules["multiprocessing.util"].Finalize(None, self._end_worker, exitpriority=_LAST)
+
+    def _end_worker(self) -> None:
+        # It is called by Python's own end too, which is for whoever has registered with it.
+        if sys.modules["multiprocessing.process"].parent_process() is not None:
+            self._end_child()
 
 
 life = Life()
-after_fork, at_end, allow, start_over, end = life.after_fork, life.at_end, life.allow, life.start_over, life.end
+after_fork, at_end, at_crash, allow = life.after_fork, life.at_end, life.at_crash, life.allow
+start_over, end = life.start_over, life.end
 
-os.register_at_fork(after_in_child=start_over)
+os.register_at_fork(after_in_child=life.begin_child)

@@ -180,8 +180,10 @@ def end_unit(unit: Unit | None, error: BaseException | None = None, *, is_failur
     failed = isinstance(error, Exception) if is_failure is None else is_failure
     if error is not None and failed:
         _report_failure(unit, error)
-    _tell(unit, error, failed)
-    _leave(unit, error, failed)
+    # In a forked child it is concluded: it ends in the parent.
+    if not unit.concluded:
+        _tell(unit, error, failed)
+        _leave(unit, error, failed)
     _pause(unit)
 
 

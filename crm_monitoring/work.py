@@ -217,11 +217,9 @@ class Unit(Work):
         """Make it what runs now."""
         self.outer = current_work()
         use(self)
-        _open_units.add(self)
 
     def leave(self) -> None:
         """Give way to what ran around it, for which its queries were made too."""
-        _open_units.discard(self)
         use(self.outer)
         if self.outer is not None:
             self.outer.db_queries += self.db_queries
@@ -230,7 +228,6 @@ class Unit(Work):
 
 _numbers = count()
 _current: ContextVar[Work | None] = ContextVar("crm_monitoring_work", default=None)
-_open_units: set[Unit] = set()
 
 current_work = _current.get
 use = _current.set
@@ -250,11 +247,6 @@ def nearest_request() -> Request | None:
     return work
 
 
-def open_units() -> list[Unit]:
-    """Return every unit of this process that has not ended."""
-    return list(_open_units)
-
-
 def url_scrubber() -> TextScrubber | None:
     """Return what takes the secrets of the running request's URL out of a text, None where there are none."""
     request = nearest_request()
@@ -268,10 +260,13 @@ def url_secrets_of(request: HttpRequest) -> UrlSecrets:
 
 
 def _start_over_in_child() -> None:
-    # What the parent holds is the parent's to send, and its threads are not here.
-    for unit in _open_units:
-        unit.reports.clear()
-        unit.timer = None
+    # What runs here goes on in the parent, which sends what is held of it and tells of its end. What is reported from now on leaves
+    # at once, for nobody knows when this process ends.
+    work = current_work()
+    while work is not None:
+        work.reports.clear()
+        work.concluded = True
+        work = work.outer
 
 
 process.after_fork(_start_over_in_child)

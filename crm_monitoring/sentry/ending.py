@@ -10,6 +10,7 @@ import sentry_sdk
 from crm_monitoring import conf, faults, process
 from crm_monitoring.process import Stage
 from crm_monitoring.sentry import sessions
+from crm_monitoring.sentry.events import capture_crash
 from crm_monitoring.sentry.failures import send_all_held
 from crm_monitoring.sentry.transport import lose_waiting
 
@@ -23,7 +24,12 @@ def prepare(tell_held_back: Callable[[], object]) -> None:
     process.at_end(sessions.flush, Stage.REPORT)
     process.at_end(_close, Stage.CLOSE)
     process.at_end(_tell_lost, Stage.TELL)
+    process.at_crash(_report_crash)
     process.allow(sentry_sdk.get_client().options.get("shutdown_timeout", conf.get().SHUTDOWN_SECONDS))
+
+
+def _report_crash(error: BaseException) -> None:
+    capture_crash(error, "process")
 
 
 def _close() -> None:
@@ -32,6 +38,6 @@ def _close() -> None:
 
 def _tell_lost() -> None:
     lose_waiting()
-    lost = faults.losses()
+    lost = faults.tell_losses()
     if lost:
         _log.warning("events_lost", extra={"lost": lost})

@@ -9,6 +9,7 @@ get its id.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -19,12 +20,12 @@ from uuid import uuid4
 
 import sentry_sdk
 
-from crm_monitoring import conf, faults, severity
+from crm_monitoring import conf, faults, process, severity
 from crm_monitoring.sentry.breadcrumbs import UNTIL
 from crm_monitoring.sentry.exceptions import described
 from crm_monitoring.sentry.mode import mode
 from crm_monitoring.sentry.sdk import use_isolation_scope, use_scope
-from crm_monitoring.work import HeldFailure, Unit, Work, current_work, open_units
+from crm_monitoring.work import HeldFailure, Unit, Work, current_work
 
 MAX_HELD = 20
 MAX_HELD_SECONDS = 10.0
@@ -34,10 +35,16 @@ _MAX_CHAIN = 100
 _MARK = "_crm_monitoring_event"
 
 
+_holding: set[Work] = set()
+
+process.after_fork(_holding.clear)
+
+
 class _Mark(NamedTuple):
     event_id: str
     moment: float
     work: int | None
+    process: int
 
 
 class About(NamedTuple):
@@ -143,6 +150,7 @@ def _hold(work: Work, error: BaseException, about: About) -> str:
         _send_first(work)
     new = Report(error, about)
     work.reports.append(new)
+    _holding.add(work)
     if work.concluded:
         # Meanwhile, by another thread, which may have missed this one.
         send_held(work)
@@ -159,6 +167,7 @@ def send_overdue(work: Work) -> None:
 
 def send_held(work: Work) -> None:
     """Send every failure of the request, command or task, each once."""
+    _holding.discard(work)
     while work.reports:
         _send_first(work)
 
@@ -226,9 +235,9 @@ def _stop(timer: threading.Timer | None) -> None:
 
 
 def send_all_held() -> None:
-    """Send what the commands and tasks of this process hold: it ends while they run."""
-    for unit in open_units():
-        send_held(unit)
+    """Send what the requests, commands and tasks of this process hold: it ends while they run, or somebody waits for all."""
+    for work in _holding.copy():
+        send_held(work)
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
@@ -263,7 +272,8 @@ def event_of(error: BaseException) -> str | None:
 
 def _is_of_this_work(made: _Mark) -> bool:
     # One exception object may be raised again and again: in another request, command or task it is another failure.
-    if made.work == _number():
+    if made.work == _number() or made.process != os.getpid():
+        # From another process it came as a copy, so this is its first time here.
         return True
     work = current_work()
     # A plain thread does not know the unit that has started it.
@@ -273,17 +283,18 @@ def _is_of_this_work(made: _Mark) -> bool:
 def _mark_of(error: BaseException) -> _Mark | None:
     # By BaseException's own methods: a class may answer for any attribute, or let none be set.
     try:
-        made: _Mark = BaseException.__getattribute__(error, _MARK)
+        return _Mark(*BaseException.__getattribute__(error, _MARK))
     except AttributeError:
         return None
-    return made
 
 
 def mark(error: BaseException, event_id: str) -> None:
     """Remember on the exceptions themselves which event they have made."""
     # Nowhere else: a list of them would keep their frames alive, and few exceptions take weak references.
+    # As a plain tuple: who unpickles an exception need not have us.
+    made = tuple(_Mark(event_id, perf_counter(), _number(), os.getpid()))
     for one in chain_of(error):
-        BaseException.__setattr__(one, _MARK, _Mark(event_id, perf_counter(), _number()))
+        BaseException.__setattr__(one, _MARK, made)
 
 
 def _number() -> int | None:

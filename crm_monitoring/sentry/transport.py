@@ -17,6 +17,7 @@ from sentry_sdk import HttpTransport, Transport
 from crm_monitoring import faults, process
 from crm_monitoring.registry import Registry
 from crm_monitoring.sentry import sessions
+from crm_monitoring.sentry.failures import send_all_held
 from crm_monitoring.sentry.sdk import Envelope, Item, SessionFlusher
 
 DELIVERY_FAILED = "sentry_delivery_"
@@ -150,7 +151,7 @@ class OrderedTransport(Transport):
     def flush(self, timeout: float, callback: Callable[[int, float], None] | None = None) -> None:
         """Wait until everything is sent, the errors first, at most `timeout` seconds."""
         deadline = monotonic() + timeout
-        sessions.flush()
+        _queue_all()
         self._errors.flush(timeout, callback)
         self._rest.flush(max(_LEAST_FLUSH_SECONDS, deadline - monotonic()), callback)
 
@@ -169,6 +170,12 @@ class OrderedTransport(Transport):
         self._rest.start_over()
 
 
+def _queue_all() -> None:
+    """Make envelopes of what waits to be more: failures that are held, and numbers."""
+    send_all_held()
+    sessions.flush()
+
+
 class LocalTransport(Transport):
     """Hands envelopes to the receivers of this process, and sends nothing. The SDK uses an instance without a DSN too."""
 
@@ -178,6 +185,10 @@ class LocalTransport(Transport):
     def capture_envelope(self, envelope: Envelope) -> None:
         """Hand `envelope` to the receivers."""
         _receivers.call(envelope)
+
+    def flush(self, timeout: float, callback: Callable[[int, float], None] | None = None) -> None:
+        """Hand out what is held, too."""
+        send_all_held()
 
     def record_lost_event(
         self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
@@ -199,8 +210,8 @@ class MemoryTransport(Transport):
         self.envelopes.append(envelope)
 
     def flush(self, timeout: float, callback: Callable[[int, float], None] | None = None) -> None:
-        """Keep what is counted so far, too."""
-        sessions.flush()
+        """Keep what is held and counted so far, too."""
+        _queue_all()
 
     def payloads(self, kind: str) -> list[dict[str, Any]]:
         """Return what items of a kind ("event", "transaction", "sessions", ...) would have sent, parsed."""

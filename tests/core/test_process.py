@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     signals: list[int] = []
     monkeypatch.setattr(signal, "raise_signal", signals.append)
     return signals
+
+
+def refuse(*args: object) -> None:
+    raise RuntimeError("can't create new thread at interpreter shutdown")
 
 
 def terminate() -> None:
@@ -97,7 +102,7 @@ def test_a_child_starts_over_in_the_order_that_was_asked_for(life: Life) -> None
 
 
 @pytest.mark.processes
-def test_a_fork_is_heard_of(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_fork_is_heard_of() -> None:
     told: list[str] = []
     process.after_fork(lambda: told.append("child"))
 
@@ -151,6 +156,95 @@ def test_sigterm_is_left_alone_in_a_thread(life: Life) -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_sigterm_lets_an_end_that_is_under_way_go_on(
+    life: Life, killed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life.at_end(terminate, Stage.WRITE)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    life.end()
+
+    assert killed == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_sigterm_kills_where_no_thread_is_to_be_had(
+    life: Life, killed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life.at_end(print, Stage.WRITE)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    terminate()
+
+    assert killed == [signal.SIGTERM]
+
+
+# -- os._exit -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exits(life: Life, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What a child that was just forked does when it ends: the crash it tells of, that it ended, and its exit code."""
+    told: list[object] = []
+    monkeypatch.setattr(os, "_exit", told.append)
+    monkeypatch.setattr(process, "_exit", told.append)
+    life.at_crash(told.append)
+    life.at_end(lambda: told.append("ended"), Stage.WRITE)
+    life.begin_child()
+    return told
+
+
+def test_a_child_does_what_there_is_to_do_before_it_exits(exits: list[object]) -> None:
+    os._exit(3)
+
+    assert exits == ["ended", 3]
+
+
+def test_a_child_without_threads_does_so_too(exits: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    os._exit(0)
+
+    assert exits == ["ended", 0]
+
+
+def test_what_a_child_exits_with_unheard_is_told(exits: list[object]) -> None:
+    error = ValueError("no")
+
+    with suppress(ValueError):
+        try:
+            raise error
+        finally:
+            os._exit(1)
+
+    assert exits == [error, "ended", 1]
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+def test_a_child_that_is_asked_to_leave_has_not_crashed(exits: list[object], error: BaseException) -> None:
+    try:
+        raise error
+    except BaseException:
+        os._exit(1)
+
+    assert exits == ["ended", 1]
+
+
+def test_what_its_parent_was_handling_is_no_crash_of_the_child(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(os, "_exit", told.append)
+    monkeypatch.setattr(process, "_exit", told.append)
+    life.at_crash(told.append)
+
+    try:
+        raise ValueError("in the parent")
+    except ValueError:
+        life.begin_child()
+        os._exit(0)
+
+    assert told == [0]
+
+
 # -- multiprocessing ------------------------------------------------------------------------------------------------------
 
 
@@ -184,15 +278,33 @@ def test_a_child_that_has_begun_before_we_came_is_followed_to_its_end(life: Life
     os.close(writing)
 
 
-def test_a_child_is_known_for_one_that_has_begun(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_is_followed_once(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     finalizers: list[Any] = []
-    monkeypatch.setattr("multiprocessing.process.parent_process", lambda: "the parent")
     monkeypatch.setattr(multiprocessing.util, "Finalize", lambda *args, **kwargs: finalizers.append(args))
 
     life.at_end(print, Stage.WRITE)
     life.at_end(repr, Stage.WRITE)  # type: ignore[arg-type]
 
     assert len(finalizers) == 1
+
+
+def test_the_end_of_no_child_is_left_to_python(life: Life) -> None:
+    told: list[str] = []
+    life.at_end(lambda: told.append("ended"), Stage.WRITE)
+
+    life._end_worker()
+
+    assert told == []
+
+
+def test_the_end_of_a_child_is_not(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("multiprocessing.process.parent_process", lambda: "the parent")
+    life.at_end(lambda: told.append("ended"), Stage.WRITE)
+
+    life._end_worker()
+
+    assert told == ["ended"]
 
 
 def test_where_multiprocessing_is_not_imported_nobody_imports_it(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:

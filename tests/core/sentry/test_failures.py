@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
+import pickle
 import sys
 import threading
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from crm_monitoring import capture_exception, capture_message, faults, work
 from crm_monitoring.sentry import failures
+from crm_monitoring.sentry.transport import register_receiver, unregister_receiver
 from tests import breakages
 from tests.clients import ASGIClient, WSGIClient
 from tests.conftest import Lines, MemoryTransport
@@ -479,3 +482,61 @@ urlpatterns = [
     path("captures-and-waits/", _captures_and_waits),
     path("captures-and-exits/", _captures_and_exits),
 ]
+
+
+# -- what waits for all to be sent ----------------------------------------------------------------------------------------
+
+
+def flushed_midway(request: HttpRequest) -> HttpResponse:
+    breakages.logged_in_an_except_block()
+    sentry_sdk.flush()
+    return HttpResponse(str(len(sentry_sdk.get_client().transport.events)))  # type: ignore[union-attr]
+
+
+def test_flushing_sends_what_a_request_holds(wsgi: WSGIClient, sentry: MemoryTransport, settings: Any) -> None:
+    settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": [path("", flushed_midway)]})
+
+    answer = wsgi.get("/")
+
+    assert answer.body == b"1"
+    assert len(sentry.events) == 1
+
+
+def test_flushing_hands_what_is_held_to_receivers_too(monitoring: Any) -> None:
+    received: list[Any] = []
+    monitoring()
+    register_receiver(received.append)
+    unit = work.Request(HttpRequest(), "7", "GET")
+    work.use(unit)
+    try:
+        breakages.logged_in_an_except_block()
+        sentry_sdk.flush()
+    finally:
+        unregister_receiver(received.append)
+
+    assert len(received) == 1
+
+
+# -- what comes from another process --------------------------------------------------------------------------------------
+
+
+def test_a_failure_that_another_process_has_reported_is_not_reported_again(
+    wsgi: WSGIClient, sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ValueError("in the pool")
+    made = capture_exception(error)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    copy = pickle.loads(pickle.dumps(error))
+
+    work.use(work.Request(HttpRequest(), "7", "GET"))
+    again = capture_exception(copy)
+
+    assert again == made
+    assert len(sentry.events) == 1
+
+
+def test_an_exception_that_was_reported_can_be_read_where_we_are_not(sentry: MemoryTransport) -> None:
+    error = ValueError("in the pool")
+    capture_exception(error)
+
+    assert b"crm_monitoring.sentry" not in pickle.dumps(error)
