@@ -20,7 +20,7 @@ from django.core.wsgi import get_wsgi_application  # noqa: E402
 from django.http import HttpRequest, HttpResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 
-from crm_monitoring import capture_exception, capture_message, get_logger  # noqa: E402
+from crm_monitoring import capture_exception, capture_message, get_logger, unit_of_work  # noqa: E402
 from tests.clients import WSGIClient  # noqa: E402
 
 logger = get_logger("tests.e2e.children")
@@ -131,5 +131,11 @@ def within_a_command() -> None:
     call_command(Command())
 
 
+def within_a_unit() -> None:
+    with unit_of_work("nightly_import"):
+        work()
+
+
 if __name__ == "__main__":
-    {"request": within_a_request, "command": within_a_command, "neither": work}[sys.argv[1]]()
+    places = {"request": within_a_request, "command": within_a_command, "unit": within_a_unit, "neither": work}
+    places[sys.argv[1]]()

@@ -24,7 +24,7 @@ def title(event: Any) -> str:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("where", ["request", "command", "neither"])
+@pytest.mark.parametrize("where", ["request", "command", "unit", "neither"])
 def test_a_child_tells_what_it_has_to_tell_once(
     receiver: Receiver, variables: dict[str, str], where: str, way: str
 ) -> None:
@@ -39,4 +39,5 @@ def test_a_child_tells_what_it_has_to_tell_once(
         assert len({event["tags"]["request_id"] for event in events}) == 1
     lines = Counter(line["event"] for line in program.lines if line["logger"] != "py.warnings")
     assert lines["request_finished"] == (where == "request")
+    assert lines["unit_finished"] == (where == "unit")
     assert lines["events_lost"] == 0
