@@ -8,7 +8,8 @@ from typing import Any
 from crm_monitoring import conf, faults
 from crm_monitoring.scrubbing.configured import scrub
 from crm_monitoring.sentry.event_size import fitted
-from crm_monitoring.sentry.failures import event_of, is_held, is_ignored, mark
+from crm_monitoring.sentry.failures import is_held, is_ignored
+from crm_monitoring.sentry.marks import event_of, mark
 from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of
 from crm_monitoring.sentry.scrubbed import scrub_event
 from crm_monitoring.work import current_work, url_scrubber

@@ -12,7 +12,7 @@ from django.utils.datastructures import MultiValueDict
 
 from crm_monitoring import faults
 from crm_monitoring.scrubbing.spans import FILTERED
-from crm_monitoring.sentry.failures import chain_of
+from crm_monitoring.sentry.marks import chain_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

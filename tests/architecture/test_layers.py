@@ -28,7 +28,7 @@ FLOORS = {
     ),
     "sentry": (
         ("event_size", "quota", "sampling", "scrubbed", "sdk"),
-        ("exceptions", "mode", "sessions", "tuning"),
+        ("exceptions", "marks", "mode", "sessions", "tuning"),
         ("breadcrumbs", "spans"),
         ("failures", "request_data", "tracing", "unit_trace"),
         ("before_send", "events", "sensitive_variables"),

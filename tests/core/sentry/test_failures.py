@@ -21,7 +21,7 @@ from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from crm_monitoring import capture_exception, capture_message, faults, work
-from crm_monitoring.sentry import failures
+from crm_monitoring.sentry import failures, marks
 from crm_monitoring.sentry.transport import register_receiver, unregister_receiver
 from tests import breakages
 from tests.clients import ASGIClient, WSGIClient
@@ -171,7 +171,7 @@ def test_the_same_exception_raised_much_later_is_another_failure(
 ) -> None:
     error = ValueError("shared")
     capture_exception(error)
-    monkeypatch.setattr(failures, "_SAME_FAILURE_SECONDS", 0.0)
+    monkeypatch.setattr(marks, "_SAME_FAILURE_SECONDS", 0.0)
 
     capture_exception(error)
 
