@@ -9,10 +9,8 @@ import django
 from django.apps import AppConfig
 from django.core.signals import setting_changed
 
-from crm_monitoring import conf, faults, hooks, logs, queries, sentry
+from crm_monitoring import conf, faults, hooks, logs, queries, requests, scrubbing, sentry
 from crm_monitoring.integrations import commands
-from crm_monitoring.requests import routes, unmonitored
-from crm_monitoring.scrubbing import configured
 
 
 class MonitoringConfig(AppConfig):
@@ -59,9 +57,9 @@ def _settings_changed(*, setting: str, **kwargs: Any) -> None:
     if setting in ("CRM_MONITORING", "DEBUG", "LOGGING"):
         conf.reset()
         hooks.reset()
-        configured.reset()
+        scrubbing.reset()
         start()
     if setting in ("CRM_MONITORING", "STATIC_URL", "MEDIA_URL"):
-        unmonitored.reset()
+        requests.forget_unmonitored_paths()
     if setting in ("LANGUAGES", "LANGUAGE_CODE", "MIDDLEWARE", "ROOT_URLCONF", "USE_I18N"):
-        routes.reset()
+        requests.forget_routes()

@@ -23,7 +23,7 @@ from crm_monitoring.hooks import (
 from crm_monitoring.hooks import register as register_hook
 from crm_monitoring.hooks import unregister as unregister_hook
 from crm_monitoring.lazy import pattern
-from crm_monitoring.logs.logger import get_logger
+from crm_monitoring.logs import get_logger
 from crm_monitoring.management.subcommands import Subcommand, also_complains, also_goes_to, subcommand
 from crm_monitoring.performance import unmonitored
 from crm_monitoring.process import after_fork
@@ -32,12 +32,9 @@ from crm_monitoring.readiness import register_unneeded_database, unregister_unne
 from crm_monitoring.records import OperationRecord, RequestRecord
 from crm_monitoring.registry import Registry
 from crm_monitoring.release import detect_release
-from crm_monitoring.scrubbing.configured import scrub, scrub_text
-from crm_monitoring.scrubbing.scrubber import FILTERED
-from crm_monitoring.sentry import SentryStatus
+from crm_monitoring.scrubbing import FILTERED, scrub, scrub_text
+from crm_monitoring.sentry import Envelope, SentryStatus, register_receiver, unregister_receiver
 from crm_monitoring.sentry import status as sentry_status
-from crm_monitoring.sentry.sdk import Envelope
-from crm_monitoring.sentry.transport import register_receiver, unregister_receiver
 
 __all__ = [
     "FILTERED",

@@ -14,7 +14,7 @@ from django.db.backends.signals import connection_created
 from crm_monitoring import conf, faults
 from crm_monitoring.logs import get_logger
 from crm_monitoring.places import place
-from crm_monitoring.sentry.spans import AnySpan, finish_query_span, start_query_span
+from crm_monitoring.sentry import AnySpan, finish_query_span, start_query_span
 from crm_monitoring.work import Query, Request, Work, current_work
 
 _MAX_STATEMENTS = 1000

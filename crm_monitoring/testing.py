@@ -20,8 +20,8 @@ from typing import Any
 
 from crm_monitoring import hooks, logs
 from crm_monitoring.hooks import Record
-from crm_monitoring.sentry.client import captured as sentry_captured
-from crm_monitoring.sentry.transport import MemoryTransport
+from crm_monitoring.sentry import MemoryTransport
+from crm_monitoring.sentry import captured as sentry_captured
 
 
 class Captured:

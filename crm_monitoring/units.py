@@ -21,9 +21,8 @@ from crm_monitoring.ids import new_id
 from crm_monitoring.logs import bind, bound, get_logger, rebind
 from crm_monitoring.records import OperationRecord
 from crm_monitoring.rendering import text
-from crm_monitoring.requests.request_id import harmless_id
-from crm_monitoring.sentry import UnitTrace, capture_crash, set_tag, trace_headers
-from crm_monitoring.sentry.failures import leave_unit
+from crm_monitoring.requests import harmless_id
+from crm_monitoring.sentry import UnitTrace, capture_crash, leave_unit, set_tag, trace_headers
 from crm_monitoring.work import Unit, nearest_request
 from crm_monitoring.wrapping import iscoroutinefunction, wrapped_coroutine, wrapped_function
 

@@ -14,9 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from crm_monitoring import process
-from crm_monitoring.requests.routes import match_of, resolved, route_of
-from crm_monitoring.requests.user import evaluated_user_id
-from crm_monitoring.scrubbing.url_secrets import UrlSecrets
+from crm_monitoring.requests import evaluated_user_id, match_of, resolved, route_of
+from crm_monitoring.scrubbing import UrlSecrets
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.urls import ResolverMatch
 
-    from crm_monitoring.scrubbing.configured import TextScrubber
+    from crm_monitoring.scrubbing import TextScrubber
 
 RECENT_QUERIES = 10
 RECENT_LINES = 100

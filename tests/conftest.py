@@ -22,10 +22,9 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from sentry_sdk import integrations
 
-from crm_monitoring import conf, faults, hooks, work
+from crm_monitoring import conf, faults, hooks, scrubbing, work
 from crm_monitoring.dashboard import apps as dashboard
 from crm_monitoring.hooks import Record
-from crm_monitoring.scrubbing import configured
 from crm_monitoring.sentry.transport import MemoryTransport
 from tests.clients import ASGIClient, WSGIClient
 
@@ -130,7 +129,7 @@ def _clean() -> Iterator[None]:
     faults.reset()
     faults.reraise = True
     # It remembers which texts hold no secret.
-    configured.reset()
+    scrubbing.reset()
     work.use(None)
     structlog.contextvars.clear_contextvars()
     with sentry_sdk.isolation_scope() as scope:

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 from django.core.management.base import BaseCommand, CommandError
 
 from crm_monitoring import faults
-from crm_monitoring.sentry.failures import is_held
+from crm_monitoring.sentry import is_held
 from crm_monitoring.units import COMMAND, begin_unit, end_unit
 from crm_monitoring.work import Unit, current_work
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from crm_monitoring import conf, faults
 from crm_monitoring.logs.output import StandardOutput
 from crm_monitoring.rendering import Event, Renderer, console_renderer, cut, dumps, json_renderer, logfmt_renderer, text
-from crm_monitoring.scrubbing.configured import scrub_exception, scrub_text
+from crm_monitoring.scrubbing import scrub_exception, scrub_text
 from crm_monitoring.work import current_work, url_scrubber
 
 _CUT_EVENT = 256

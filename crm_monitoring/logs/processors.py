@@ -14,7 +14,7 @@ import structlog
 
 from crm_monitoring import faults, severity
 from crm_monitoring.logs.lines import name_of, own, set_aside, timestamp
-from crm_monitoring.scrubbing.configured import scrub
+from crm_monitoring.scrubbing import scrub
 from crm_monitoring.work import current_work, url_scrubber
 
 Processor = Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]

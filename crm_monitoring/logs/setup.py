@@ -16,13 +16,12 @@ from typing import Any, cast
 import structlog
 from django.conf import settings
 
-from crm_monitoring import conf, faults
+from crm_monitoring import conf, faults, scrubbing
 from crm_monitoring.logs import lines, uncaught
 from crm_monitoring.logs.consoles import is_console, is_silenced, silence
 from crm_monitoring.logs.logger import BoundLogger, chain, end, write
 from crm_monitoring.logs.processors import Processor, built_in, shared
 from crm_monitoring.logs.stdlib import REQUEST_LOGGERS, Handler, repeating
-from crm_monitoring.scrubbing import configured
 
 STRUCTLOG_RECONFIGURED = (
     "structlog was configured after crm_monitoring: loggers of structlog.get_logger() follow that configuration."
@@ -54,7 +53,7 @@ def init_structured_logging(*observers: Processor) -> None:
         cache_logger_on_first_use=True,
     )
     # A line may have been logged before there was a setting.
-    configured.reset()
+    scrubbing.reset()
     lines.reset()
     if conf.get().CONFIGURE_LOGGING:
         take_over()

@@ -24,7 +24,7 @@ from crm_monitoring import conf, faults, logs
 from crm_monitoring.middleware import lifecycle
 from crm_monitoring.middleware.lifecycle import logger
 from crm_monitoring.middleware.streaming import watch_stream
-from crm_monitoring.requests.routes import resolved
+from crm_monitoring.requests import resolved
 from crm_monitoring.work import Request, current_request
 
 GetResponse = Callable[[HttpRequest], Any]

@@ -13,13 +13,15 @@ from crm_monitoring import conf, hooks
 from crm_monitoring.logs import get_logger
 from crm_monitoring.queries import tell_n_plus_one
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST, RequestRecord
-from crm_monitoring.requests.client_ip import client_ip
-from crm_monitoring.requests.request_id import request_id_of
-from crm_monitoring.requests.routes import method_of
-from crm_monitoring.requests.unmonitored import is_unmonitored_path
-from crm_monitoring.sentry import capture_crash, report_handled, report_server_error, trace_request
-from crm_monitoring.sentry.failures import send_held
-from crm_monitoring.sentry.tracing import is_unmonitored
+from crm_monitoring.requests import client_ip, is_unmonitored_path, method_of, request_id_of
+from crm_monitoring.sentry import (
+    capture_crash,
+    is_unmonitored,
+    report_handled,
+    report_server_error,
+    send_held,
+    trace_request,
+)
 from crm_monitoring.work import Request, Work, current_request, current_work, use
 
 logger = get_logger("crm_monitoring.requests")

@@ -11,7 +11,7 @@ from django.http.response import StreamingHttpResponse
 from crm_monitoring import faults
 from crm_monitoring.middleware import lifecycle
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST
-from crm_monitoring.sentry.failures import send_overdue
+from crm_monitoring.sentry import send_overdue
 from crm_monitoring.work import Request, current_work, use
 
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from crm_monitoring import conf
 from crm_monitoring.ids import new_id
-from crm_monitoring.scrubbing.configured import scrub_text
+from crm_monitoring.scrubbing import scrub_text
 
 _VALID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 

@@ -8,7 +8,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.functional import LazyObject
 
 from crm_monitoring.lazy import pattern
-from crm_monitoring.scrubbing.secret_forms import EMAIL
+from crm_monitoring.scrubbing import EMAIL
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

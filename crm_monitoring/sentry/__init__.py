@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crm_monitoring.sentry.client import (
     SentryStatus,
+    captured,
     counts_deliveries,
     destination,
     flush,
@@ -23,19 +24,32 @@ from crm_monitoring.sentry.events import (
     set_transaction_context,
     set_user_context,
 )
+from crm_monitoring.sentry.failures import is_held, leave_unit, send_held, send_overdue
+from crm_monitoring.sentry.sdk import Envelope
 from crm_monitoring.sentry.spans import (
+    AnySpan,
     OperationSpan,
     current_trace_id,
+    finish_query_span,
     start_operation_span,
     start_query_span,
     trace_headers,
 )
-from crm_monitoring.sentry.tracing import trace_request
-from crm_monitoring.sentry.transport import DELIVERY_FAILED, has_receivers
+from crm_monitoring.sentry.tracing import is_unmonitored, trace_request
+from crm_monitoring.sentry.transport import (
+    DELIVERY_FAILED,
+    MemoryTransport,
+    has_receivers,
+    register_receiver,
+    unregister_receiver,
+)
 from crm_monitoring.sentry.unit_trace import UnitTrace
 
 __all__ = [
     "DELIVERY_FAILED",
+    "AnySpan",
+    "Envelope",
+    "MemoryTransport",
     "OperationSpan",
     "SentryStatus",
     "UnitTrace",
@@ -43,16 +57,24 @@ __all__ = [
     "capture_crash",
     "capture_exception",
     "capture_message",
+    "captured",
     "counts_deliveries",
     "current_trace_id",
     "destination",
+    "finish_query_span",
     "flush",
     "get_traces_sample_rate",
     "has_receivers",
     "init_sentry",
+    "is_held",
+    "is_unmonitored",
+    "leave_unit",
     "observe_line",
+    "register_receiver",
     "report_handled",
     "report_server_error",
+    "send_held",
+    "send_overdue",
     "set_tag",
     "set_transaction_context",
     "set_user_context",
@@ -61,4 +83,5 @@ __all__ = [
     "status",
     "trace_headers",
     "trace_request",
+    "unregister_receiver",
 ]

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from crm_monitoring import conf, faults
-from crm_monitoring.scrubbing.configured import scrub
+from crm_monitoring.scrubbing import scrub
 from crm_monitoring.sentry.event_size import fitted
 from crm_monitoring.sentry.failures import is_held, is_ignored
 from crm_monitoring.sentry.marks import event_of, mark

@@ -15,7 +15,7 @@ import sentry_sdk
 from django.core.exceptions import DisallowedHost
 
 from crm_monitoring import conf, severity
-from crm_monitoring.requests.client_ip import client_ip
+from crm_monitoring.requests import client_ip
 from crm_monitoring.sentry.mode import Mode
 from crm_monitoring.work import Query, Request, current_request
 

@@ -14,7 +14,7 @@ from crm_monitoring import conf, severity
 from crm_monitoring.faults import guarded
 from crm_monitoring.logs import handled_error
 from crm_monitoring.rendering import cut, text
-from crm_monitoring.scrubbing.configured import scrub_text
+from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry.breadcrumbs import fields_of, leave_crumb, level_of
 from crm_monitoring.sentry.failures import About, report
 from crm_monitoring.sentry.mode import mode

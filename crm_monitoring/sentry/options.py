@@ -9,7 +9,7 @@ from typing import Any
 
 from crm_monitoring import conf, faults
 from crm_monitoring.release import detect_release
-from crm_monitoring.scrubbing.spans import FILTERED
+from crm_monitoring.scrubbing import FILTERED
 from crm_monitoring.sentry.before_send import Gate
 from crm_monitoring.sentry.django import RequestIntegration
 from crm_monitoring.sentry.mode import SDKS_OWN, OwnIntegration, is_streaming

@@ -9,9 +9,8 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from crm_monitoring.places import TemplateLine, compiled_line, template_line
-from crm_monitoring.requests.routes import endpoint_of
-from crm_monitoring.requests.user import evaluated_user_id
-from crm_monitoring.scrubbing.spans import FILTERED
+from crm_monitoring.requests import endpoint_of, evaluated_user_id
+from crm_monitoring.scrubbing import FILTERED
 from crm_monitoring.sentry.breadcrumbs import add_breadcrumbs, host_of
 from crm_monitoring.sentry.sdk import (
     add_request_body,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from crm_monitoring import faults
-from crm_monitoring.scrubbing.configured import scrub, scrub_body
+from crm_monitoring.scrubbing import scrub, scrub_body
 from crm_monitoring.work import url_scrubber
 
 UNSCRUBBED_BREADCRUMBS = "unscrubbed_breadcrumbs"

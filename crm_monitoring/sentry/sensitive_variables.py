@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.datastructures import MultiValueDict
 
 from crm_monitoring import faults
-from crm_monitoring.scrubbing.spans import FILTERED
+from crm_monitoring.scrubbing import FILTERED
 from crm_monitoring.sentry.marks import chain_of
 
 if TYPE_CHECKING:

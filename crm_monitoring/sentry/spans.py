@@ -8,7 +8,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk import Scope
 
-from crm_monitoring.scrubbing.configured import scrub_text
+from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry.mode import Mode, mode
 from crm_monitoring.sentry.sdk import Span, StreamedSpan, start_streamed_span, use_scope
 from crm_monitoring.work import current_request, url_scrubber

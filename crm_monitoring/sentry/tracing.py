@@ -12,8 +12,8 @@ from sentry_sdk import Scope
 from crm_monitoring import conf
 from crm_monitoring.ids import randbytes, random
 from crm_monitoring.records import UNROUTED
-from crm_monitoring.requests.routes import endpoint_of, resolved, route_of
-from crm_monitoring.scrubbing.configured import scrub_text
+from crm_monitoring.requests import endpoint_of, resolved, route_of
+from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry import sessions
 from crm_monitoring.sentry.mode import Mode, mode
 from crm_monitoring.sentry.sdk import (

@@ -9,7 +9,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk import Scope
 
-from crm_monitoring.scrubbing.configured import scrub_text
+from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry.mode import Mode, mode
 from crm_monitoring.sentry.sdk import StreamedSpan, Transaction, continue_streamed_trace, start_streamed_span
 from crm_monitoring.sentry.spans import AnySpan, current_span

@@ -59,6 +59,10 @@ DOORS_OF_THEIR_OWN = {
     "integrations.celery",
     "integrations.commands",
     "integrations.tasks",
+    # Each is off by one switch, and only where it is on is it loaded.
+    "sentry.tuning",
+    # A folder of Django's.
+    "management.subcommands",
 }
 """Modules that are entered past the `__init__` of their wing."""
 

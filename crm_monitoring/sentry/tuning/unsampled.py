@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crm_monitoring.requests.routes import endpoint_of
+from crm_monitoring.requests import endpoint_of
 from crm_monitoring.sentry.sdk import Baggage, Transaction
 
 if TYPE_CHECKING:
