@@ -139,15 +139,17 @@ def _clean() -> Iterator[None]:
     if os.environ != environment:
         os.environ.clear()
         os.environ.update(environment)
-    _read_the_setting_as_it_is_now()
 
 
-def _read_the_setting_as_it_is_now() -> None:
-    """The environment is part of the setting, and is given back after the settings of Django, which tell that they change."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    """Read the setting again where a variable of the environment has left it other than it is: Django does not tell of those."""
+    result = yield
     in_effect = conf.get()
     conf.reset()
     if conf.get() != in_effect:
         setting_changed.send(None, setting="CRM_MONITORING", value=None, enter=False)
+    return result
 
 
 @pytest.fixture
