@@ -169,6 +169,8 @@ def _is_shown_before(module: str, thing: Any) -> bool:
 
 
 def _entry(name: str, thing: Any, has_members: bool) -> str:
+    if inspect.ismodule(thing):
+        return f"### {name}\n\nThe module `{thing.__name__}`. {_docstring(thing)}"
     if not callable(thing):
         return f"### {name}\n\n{_value(thing)}\n"
     parts = [f"### {name}\n", f"```text\n{_call(name, thing)}\n```\n", _docstring(thing)]

@@ -82,6 +82,11 @@ def _is_there(path: Path, target: str) -> bool:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_it_names_no_place_on_the_machine_that_made_it(path: Path) -> None:
+    assert str(ROOT) not in path.read_text()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_it_begins_with_its_title(path: Path) -> None:
     assert path.read_text().startswith("# ")
     assert [heading.level for heading in headings(path)].count(1) == 1
