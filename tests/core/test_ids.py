@@ -6,6 +6,8 @@ import os
 import random
 import re
 
+import pytest
+
 from crm_monitoring import ids
 from tests.clients import WSGIClient
 
@@ -22,6 +24,7 @@ def test_a_host_that_seeds_its_randomness_repeats_no_id(wsgi: WSGIClient) -> Non
     assert served() != served()
 
 
+@pytest.mark.processes
 def test_a_forked_child_makes_ids_of_its_own() -> None:
     reading, writing = os.pipe()
 
