@@ -27,7 +27,7 @@ NOBODY_CAN_LOG_IN = "crm_monitoring.E017"
 IN_TENANTS = "crm_monitoring.E018"
 """The dashboard is in `TENANT_APPS`, so each schema would have a part of the figures. Move it to `SHARED_APPS`."""
 NOT_INCLUDED = "crm_monitoring.W040"
-"""The dashboard is installed and its pages have no address. Add `include("crm_monitoring.dashboard.urls")` to `urls.py`."""
+"""The dashboard is installed but its pages have no address. Add `include("crm_monitoring.dashboard.urls")` to `urls.py`."""
 NO_SITE_URL = "crm_monitoring.W041"
 """Alerts have channels and no `SITE_URL`, so messages have no links. Set it."""
 STYLE_NOT_SERVED = "crm_monitoring.W042"
@@ -110,7 +110,7 @@ def _order() -> Iterable[CheckMessage]:
 def _pages() -> Iterable[CheckMessage]:
     if not _is_included():
         yield checks.Warning(
-            "The dashboard is installed, and its pages have no address.",
+            "The dashboard is installed, but its pages have no address.",
             hint='Write path("monitoring/", include("crm_monitoring.dashboard.urls")) in urls.py.',
             id=NOT_INCLUDED,
         )
@@ -163,7 +163,7 @@ def _login() -> Iterable[CheckMessage]:
 
     if known_login_url() is None:
         yield checks.Warning(
-            f"LOGIN_URL is {str(settings.LOGIN_URL)!r}, which leads nowhere: who is not logged in cannot open the dashboard.",
+            f"LOGIN_URL is {str(settings.LOGIN_URL)!r}, which leads nowhere: whoever is not logged in cannot open the dashboard.",
             hint="Set LOGIN_URL to the address or the name of your login page, or include the admin's addresses.",
             id=LOGIN_LEADS_NOWHERE,
         )
@@ -173,7 +173,7 @@ def _channels() -> Iterable[CheckMessage]:
     channels: Mapping[str, Any] = config.get().ALERT_CHANNELS
     if channels and not config.get().SITE_URL:
         yield checks.Warning(
-            "CRM_MONITORING has ALERT_CHANNELS and no SITE_URL: the messages of alerts have no links.",
+            "CRM_MONITORING has ALERT_CHANNELS but no SITE_URL: the messages of alerts have no links.",
             hint="Write CRM_MONITORING = {'SITE_URL': 'https://www.example.org/'}.",
             id=NO_SITE_URL,
         )
@@ -222,7 +222,7 @@ def _time_out() -> Iterable[CheckMessage]:
     option = _TIME_OUTS.get(given["ENGINE"].rpartition(".")[2])
     if option is not None and option not in given.get("OPTIONS", {}):
         yield checks.Warning(
-            f"Connecting to the dashboard's database {alias!r} has no time-out: a server that does not answer is waited for.",
+            f"Connecting to the dashboard's database {alias!r} has no time-out: a server that does not answer keeps it waiting.",
             hint=f"Write DATABASES[{alias!r}]['OPTIONS'][{option!r}] = 5.",
             id=NO_TIME_OUT,
         )
