@@ -35,8 +35,10 @@ from crm_monitoring.release import detect_release
 from crm_monitoring.scrubbing import FILTERED, scrub, scrub_text
 from crm_monitoring.sentry import Envelope, SentryStatus, register_receiver, unregister_receiver
 from crm_monitoring.sentry import status as sentry_status
+from crm_monitoring.severity import SENTRY_LEVELS
 
 __all__ = [
+    "SENTRY_LEVELS",
     "FILTERED",
     "Envelope",
     "Keys",

@@ -67,7 +67,7 @@ MAX_CACHED_LETTERS = 128
 """Longer keys and texts are read anew each time, so that a cache stays small."""
 
 
-class Kind(Enum):
+class KeyMeaning(Enum):
     """What a key says of its value."""
 
     ORDINARY = auto()
@@ -123,24 +123,24 @@ class Keys:
         self._url_names = _joined(url_names) - self._readable
         self._cached = lru_cache(_MAX_CACHED)(self._read)
 
-    def kind(self, key: str) -> Kind:
+    def kind(self, key: str) -> KeyMeaning:
         """Return what `key` says of its value."""
         return self._known(key)[0]
 
     def is_sensitive_in_url(self, key: str) -> bool:
         """Tell whether the values of `key` are secrets in a query string, or as a parameter of a route."""
         kind, is_url_name = self._known(key)
-        return is_url_name or kind is Kind.SENSITIVE
+        return is_url_name or kind is KeyMeaning.SENSITIVE
 
-    def _known(self, key: str) -> tuple[Kind, bool]:
+    def _known(self, key: str) -> tuple[KeyMeaning, bool]:
         return self._cached(key) if len(key) <= MAX_CACHED_LETTERS else self._read(key)
 
-    def _read(self, key: str) -> tuple[Kind, bool]:
+    def _read(self, key: str) -> tuple[KeyMeaning, bool]:
         parts = words(key)
         name = "".join(parts)
         if name in _TRACE_IDS:
-            return Kind.TRACE_ID, False
-        kind = Kind.SENSITIVE if self._names_secret(parts, name) else _harmless(parts, name)
+            return KeyMeaning.TRACE_ID, False
+        kind = KeyMeaning.SENSITIVE if self._names_secret(parts, name) else _harmless(parts, name)
         return kind, name in self._url_names
 
     def _names_secret(self, parts: Sequence[str], name: str) -> bool:
@@ -156,13 +156,13 @@ class Keys:
                 yield "".join(parts[start : start + length])
 
 
-def _harmless(parts: Sequence[str], name: str) -> Kind:
+def _harmless(parts: Sequence[str], name: str) -> KeyMeaning:
     if name in _QUERIES:
-        return Kind.QUERY
+        return KeyMeaning.QUERY
     if name in _SOURCES:
-        return Kind.SOURCE
+        return KeyMeaning.SOURCE
     is_url = bool(parts) and not _URLS.isdisjoint((parts[0], parts[-1])) and parts[0] not in _NOT_URLS
-    return Kind.URL if is_url else Kind.ORDINARY
+    return KeyMeaning.URL if is_url else KeyMeaning.ORDINARY
 
 
 def _tells_about(parts: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from operator import is_
 from typing import Any, TypeVar
 
 from crm_monitoring.scrubbing.check_digits import without_numbers
-from crm_monitoring.scrubbing.field_names import MAX_CACHED_LETTERS, SENSITIVE_KEYS, SENSITIVE_NAMES, Kind
+from crm_monitoring.scrubbing.field_names import MAX_CACHED_LETTERS, SENSITIVE_KEYS, SENSITIVE_NAMES, KeyMeaning
 from crm_monitoring.scrubbing.path_segments import looks_like_code
 from crm_monitoring.scrubbing.spans import FILTERED
 from crm_monitoring.scrubbing.text import CUT, MOMENT_OR_ID, TextScrubber, remember
@@ -54,7 +54,7 @@ class Scrubber(TextScrubber):
         self.other = other
         self.ordinary_keys: set[str] = set()
         self.clean_items: set[tuple[str, str]] = set()
-        self.searches = {Kind.URL: self.url, Kind.QUERY: self.query, Kind.SOURCE: self.source}
+        self.searches = {KeyMeaning.URL: self.url, KeyMeaning.QUERY: self.query, KeyMeaning.SOURCE: self.source}
 
     def scrub(self, value: T, renamed: Callable[[str], str] | None = None) -> T:
         """
@@ -165,18 +165,18 @@ class _Walk:
 
     def _item(self, key: Any, value: Any, depth: int) -> tuple[Any, Any]:
         name, kind = self.any(key, depth), self._kind(key)
-        if name is not key and kind is not Kind.SENSITIVE:
+        if name is not key and kind is not KeyMeaning.SENSITIVE:
             kind = self._kind(name)
-        if kind is Kind.SENSITIVE:
+        if kind is KeyMeaning.SENSITIVE:
             return name, _hidden(value)
-        if kind is Kind.TRACE_ID and isinstance(value, str) and _TRACE_ID.fullmatch(value):
+        if kind is KeyMeaning.TRACE_ID and isinstance(value, str) and _TRACE_ID.fullmatch(value):
             return name, value
         search = self._scrubber.searches.get(kind)
         if search is not None and isinstance(value, str):
             return name, self._text(value, search)
-        if kind is Kind.SOURCE and type(value) is list and all(isinstance(line, str) for line in value):
+        if kind is KeyMeaning.SOURCE and type(value) is list and all(isinstance(line, str) for line in value):
             return name, self._lines(value)
-        if kind is Kind.ORDINARY and name is key and type(key) is str and len(key) <= MAX_CACHED_LETTERS:
+        if kind is KeyMeaning.ORDINARY and name is key and type(key) is str and len(key) <= MAX_CACHED_LETTERS:
             remember(self._scrubber.ordinary_keys, key)
         return name, self.any(value, depth)
 
@@ -186,10 +186,10 @@ class _Walk:
         result = self._text(text, self._scrubber.source)
         return lines if result == text else result.split("\n")
 
-    def _kind(self, key: Any) -> Kind:
+    def _kind(self, key: Any) -> KeyMeaning:
         if isinstance(key, bytes):
             key = key.decode("latin-1")
-        return self._scrubber.keys.kind(key) if isinstance(key, str) else Kind.ORDINARY
+        return self._scrubber.keys.kind(key) if isinstance(key, str) else KeyMeaning.ORDINARY
 
     def _sequence(self, value: Any, depth: int) -> Any:
         items = list(value)

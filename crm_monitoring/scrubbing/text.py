@@ -19,8 +19,8 @@ from crm_monitoring.scrubbing.field_names import (
     SENSITIVE_KEYS,
     SENSITIVE_NAMES,
     URL_NAMES,
+    KeyMeaning,
     Keys,
-    Kind,
 )
 from crm_monitoring.scrubbing.key_values import literals, may_hold_pair, pairs
 from crm_monitoring.scrubbing.path_segments import without_random
@@ -73,7 +73,7 @@ class TextScrubber:
 
     def is_sensitive(self, key: str) -> bool:
         """Tell whether the values of `key` are secrets."""
-        return self.keys.kind(key) is Kind.SENSITIVE
+        return self.keys.kind(key) is KeyMeaning.SENSITIVE
 
     def text(self, text: str) -> str:
         """

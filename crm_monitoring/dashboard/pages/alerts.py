@@ -59,7 +59,7 @@ class AlertRow(NamedTuple):
     link: str
 
 
-class Message(NamedTuple):
+class SentMessage(NamedTuple):
     """A delivery, and the alert that it is about."""
 
     delivery: Delivery
@@ -85,7 +85,7 @@ def about_alerts() -> dict[str, Any]:
         "problems": (*rules.problems(), *channels.problems()),
         "rules": [_rule_row(rule, counts[rule.name]) for rule in active.values()],
         "firing": [_alert_row(alert, active) for alert in firing],
-        "history": [Message(delivery, _alert_row(delivery.alert, active)) for delivery in alerts.history(HISTORY)],
+        "history": [SentMessage(delivery, _alert_row(delivery.alert, active)) for delivery in alerts.history(HISTORY)],
     }
 
 

@@ -58,50 +58,50 @@ def draw(figures: Figures) -> list[Chart]:
 
 def _requests(figures: Figures) -> Chart:
     ticks = charts.value_ticks(max(point.requests for point in figures.points), whole=True)
-    easel = _Easel(figures, ticks[-1])
-    return easel.chart(
+    canvas = _Canvas(figures, ticks[-1])
+    return canvas.chart(
         "requests",
         _("Requests"),
         formatting.count(figures.requests.now),
         _summary(figures, lambda point: point.requests, formatting.count),
         [
-            easel.bars(_("total"), "requests", [point.requests for point in figures.points]),
-            easel.bars(_("failed"), "failed", [point.failed for point in figures.points]),
+            canvas.bars(_("total"), "requests", [point.requests for point in figures.points]),
+            canvas.bars(_("failed"), "failed", [point.failed for point in figures.points]),
         ],
-        [Mark(easel.plane.y(tick), _compact(tick)) for tick in ticks],
+        [Mark(canvas.plane.y(tick), _compact(tick)) for tick in ticks],
     )
 
 
 def _errors(figures: Figures) -> Chart:
     ticks = charts.value_ticks(max(point.errors for point in figures.points), whole=True)
-    easel = _Easel(figures, ticks[-1])
-    return easel.chart(
+    canvas = _Canvas(figures, ticks[-1])
+    return canvas.chart(
         "errors",
         _("Errors"),
         formatting.count(figures.errors.now),
         _summary(figures, lambda point: point.errors, formatting.count),
-        [easel.bars(_("errors"), "failed", [point.errors for point in figures.points])],
-        [Mark(easel.plane.y(tick), _compact(tick)) for tick in ticks],
+        [canvas.bars(_("errors"), "failed", [point.errors for point in figures.points])],
+        [Mark(canvas.plane.y(tick), _compact(tick)) for tick in ticks],
     )
 
 
 def _durations(figures: Figures) -> Chart:
     ticks = charts.value_ticks(max(point.p95_ms or 0.0 for point in figures.points))
-    easel = _Easel(figures, ticks[-1])
-    return easel.chart(
+    canvas = _Canvas(figures, ticks[-1])
+    return canvas.chart(
         "durations",
         _("Response time"),
         "",
         _summary(figures, lambda point: point.p95_ms or 0.0, formatting.milliseconds),
         [
-            easel.line(_("P95"), "p95", [point.p95_ms for point in figures.points]),
-            easel.line(_("P50"), "p50", [point.p50_ms for point in figures.points]),
+            canvas.line(_("P95"), "p95", [point.p95_ms for point in figures.points]),
+            canvas.line(_("P50"), "p50", [point.p50_ms for point in figures.points]),
         ],
-        [Mark(easel.plane.y(tick), formatting.milliseconds(tick) if tick else "0") for tick in ticks],
+        [Mark(canvas.plane.y(tick), formatting.milliseconds(tick) if tick else "0") for tick in ticks],
     )
 
 
-class _Easel:
+class _Canvas:
     """Holds what all series of a chart share."""
 
     def __init__(self, figures: Figures, top: float) -> None:

@@ -110,7 +110,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SeenWhere:
     """One way to tell where an issue was seen."""
 
     label: str
@@ -219,7 +219,7 @@ def _event_url(request: HttpRequest, event: EventView | None) -> str:
     return request.build_absolute_uri(path)
 
 
-def _seen(sightings: Iterable[Sighting]) -> list[Place]:
+def _seen(sightings: Iterable[Sighting]) -> list[SeenWhere]:
     labels = {
         "endpoint": gettext("Endpoints"),
         "environment": gettext("Environments"),
@@ -229,7 +229,7 @@ def _seen(sightings: Iterable[Sighting]) -> list[Place]:
     for sighting in sightings:
         for name, counted in counts.items():
             counted[getattr(sighting, name)] += sighting.count
-    return [Place(label, _most(name, counts[name])) for name, label in labels.items() if counts[name]]
+    return [SeenWhere(label, _most(name, counts[name])) for name, label in labels.items() if counts[name]]
 
 
 def _most(name: str, counted: Counter[str]) -> list[Seen]:
@@ -257,7 +257,7 @@ def act(request: HttpRequest) -> HttpResponse:
     except ValueError:
         return HttpResponseBadRequest("No such status or issue.", content_type="text/plain")
     issues.set_status(pks, status)
-    messages.success(request, _told(status, len(pks)), fail_silently=True)
+    messages.success(request, _success(status, len(pks)), fail_silently=True)
     return HttpResponseRedirect(_way_back(request))
 
 
@@ -268,15 +268,15 @@ def _pk(text: str) -> int:
     return pk
 
 
-def _told(status: Issue.Status, count: int) -> str:
+def _success(status: Issue.Status, count: int) -> str:
     match status:
         case Issue.Status.RESOLVED:
-            told = ngettext("%(count)s issue is resolved.", "%(count)s issues are resolved.", count)
+            text = ngettext("%(count)s issue is resolved.", "%(count)s issues are resolved.", count)
         case Issue.Status.IGNORED:
-            told = ngettext("%(count)s issue is ignored.", "%(count)s issues are ignored.", count)
+            text = ngettext("%(count)s issue is ignored.", "%(count)s issues are ignored.", count)
         case _:
-            told = ngettext("%(count)s issue is open.", "%(count)s issues are open.", count)
-    return told % {"count": formatting.count(count)}
+            text = ngettext("%(count)s issue is open.", "%(count)s issues are open.", count)
+    return text % {"count": formatting.count(count)}
 
 
 def _way_back(request: HttpRequest) -> str:

@@ -24,8 +24,8 @@ from crm_monitoring.dashboard.inbox.untrusted import (
     pretty,
     string,
 )
+from crm_monitoring.extending import SENTRY_LEVELS
 
-LEVELS = ("debug", "info", "warning", "error", "fatal")
 MAX_EXCEPTIONS = 50
 _MAX_NAME = 300
 _MAX_SOURCE_LINE = 500
@@ -88,7 +88,7 @@ class ExceptionPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crumb:
+class Breadcrumb:
     """A step on the way."""
 
     moment: datetime | None
@@ -125,10 +125,10 @@ class EventPage:
 
     Attributes:
         title: Its outermost exception, else its message.
-        level: One of LEVELS; "error" where it says something else, as Sentry takes it.
+        level: One of SENTRY_LEVELS; "error" where it says something else, as Sentry takes it.
         handled: Whether the exception was caught; None for a message.
         exceptions: The one of the title first, then what led to it.
-        crumbs: Newest last, as a log reads.
+        breadcrumbs: Newest last, as a log reads.
         fields: The context "log": what the reporting lines carried.
         contexts: The other contexts, and the extra values.
         held_back: How many like it the quota held back since the last that was kept.
@@ -148,7 +148,7 @@ class EventPage:
     trace_id: str
     request_id: str
     exceptions: Sequence[ExceptionPart]
-    crumbs: Sequence[Crumb]
+    breadcrumbs: Sequence[Breadcrumb]
     request: RequestPart | None
     user: Sequence[Pair]
     tags: Sequence[Pair]
@@ -178,7 +178,7 @@ def present(body: Any) -> EventPage:
         trace_id=string(mapping(contexts.get("trace")).get("trace_id"), _MAX_NAME),
         request_id=dict(pairs(event.get("tags"))).get("request_id", ""),
         exceptions=exceptions,
-        crumbs=_crumbs(event),
+        breadcrumbs=_breadcrumbs(event),
         request=_request(event.get("request")),
         user=pairs(event.get("user")),
         tags=pairs(event.get("tags")),
@@ -195,8 +195,8 @@ def user_of(body: Any) -> str:
 
 
 def level_of(value: Any) -> str:
-    """Return one of LEVELS."""
-    return value if value in LEVELS else "error"
+    """Return one of SENTRY_LEVELS."""
+    return value if value in SENTRY_LEVELS else "error"
 
 
 def _title(exceptions: Sequence[ExceptionPart], message: str) -> str:
@@ -285,18 +285,18 @@ def _source(frame: Mapping[Any, Any]) -> Iterator[SourceLine]:
 # -- what was around it ---------------------------------------------------------------------------------------------------
 
 
-def _crumbs(event: Mapping[Any, Any]) -> list[Crumb]:
-    return [_crumb(crumb) for crumb in objects(event.get("breadcrumbs"))[-MAX_ITEMS:]]
+def _breadcrumbs(event: Mapping[Any, Any]) -> list[Breadcrumb]:
+    return [_breadcrumb(breadcrumb) for breadcrumb in objects(event.get("breadcrumbs"))[-MAX_ITEMS:]]
 
 
-def _crumb(crumb: Mapping[Any, Any]) -> Crumb:
-    level = crumb.get("level")
-    return Crumb(
-        moment=moment(crumb.get("timestamp")),
+def _breadcrumb(breadcrumb: Mapping[Any, Any]) -> Breadcrumb:
+    level = breadcrumb.get("level")
+    return Breadcrumb(
+        moment=moment(breadcrumb.get("timestamp")),
         level="info" if level is None else level_of(level),
-        category=string(crumb.get("category") or crumb.get("type"), _MAX_NAME),
-        message=string(crumb.get("message")),
-        data=pairs(crumb.get("data")),
+        category=string(breadcrumb.get("category") or breadcrumb.get("type"), _MAX_NAME),
+        message=string(breadcrumb.get("message")),
+        data=pairs(breadcrumb.get("data")),
     )
 
 

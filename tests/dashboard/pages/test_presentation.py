@@ -200,7 +200,7 @@ def test_breadcrumbs_are_newest_last_with_level_category_and_data(sentry: Memory
     get_logger("shop").info("restocked")
     capture_message("now")
 
-    first, second = present(sentry.events[0]).crumbs
+    first, second = present(sentry.events[0]).breadcrumbs
     assert (first.message, first.level, first.category, first.data) == (
         "stock_low",
         "warning",
