@@ -13,7 +13,8 @@ from time import perf_counter, time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from crm_monitoring import process
+from crm_monitoring import faults, process
+from crm_monitoring.records import UNROUTED
 from crm_monitoring.requests import evaluated_user_id, match_of, resolved, route_of
 from crm_monitoring.scrubbing import UrlSecrets
 
@@ -90,6 +91,7 @@ class Work:
         event_id: Id of the Sentry event that reports its failure.
         shown_error: The last exception that a line of it carried, where that was raised, and both as text.
         bound: Names that were bound by `structlog.contextvars` when its latest line was written.
+        given_user_id: Whom `set_user_context` says it acts for.
         task: Gives the asyncio task that runs it, None where it runs in none.
     """
 
@@ -101,6 +103,7 @@ class Work:
     event_id: str | None = None
     shown_error: tuple[tuple[BaseException, TracebackType | None], str] | None = None
     bound: Collection[str] = ()
+    given_user_id: str | None = None
     task: weakref.ref[asyncio.Task[Any]] | None = None
     db_queries = 0
     db_ms = 0.0
@@ -119,8 +122,8 @@ class Work:
 
     @property
     def user_id(self) -> str | None:
-        """Whom it acts for, as text."""
-        return None
+        """Whom it acts for, as text: the project has said so."""
+        return self.given_user_id
 
     def remember_task(self) -> None:
         """Keep which asyncio task runs it: the ORM's async calls run in threads that know nothing of who waits for them."""
@@ -171,7 +174,7 @@ class Request(Work):
     @property
     def route(self) -> str:
         """The pattern that matched, "organisations/{pk}/", or "(unrouted)" until the URL is resolved, by Django or for what is secret in it."""
-        return route_of(match_of(self.request))
+        return _route(self.request) or UNROUTED
 
     @property
     def endpoint(self) -> str:
@@ -180,8 +183,8 @@ class Request(Work):
 
     @property
     def user_id(self) -> str | None:
-        """The user's primary key as text, if something else has read the user."""
-        return evaluated_user_id(self.request)
+        """Whom it acts for, as text: the project has said so, or something else has read the user."""
+        return self.given_user_id or evaluated_user_id(self.request)
 
     @property
     def url_secrets(self) -> UrlSecrets:
@@ -252,8 +255,19 @@ def url_scrubber() -> TextScrubber | None:
     return request.url_secrets.replaced if request is not None and request.url_secrets else None
 
 
+@faults.guarded
+def _route(request: HttpRequest) -> str:
+    return route_of(match_of(request))
+
+
 def url_secrets_of(request: HttpRequest) -> UrlSecrets:
     """Return what is secret in the request's URL. A middleware may log or answer before Django has looked for the view."""
+    secrets = _readable_secrets(request)
+    return UrlSecrets.unreadable(request.path) if secrets is None else secrets
+
+
+@faults.guarded
+def _readable_secrets(request: HttpRequest) -> UrlSecrets:
     match = request.resolver_match or resolved(request)
     return UrlSecrets(request.path, match.kwargs if match is not None else {})
 

@@ -172,8 +172,8 @@ def reports(request: HttpRequest) -> HttpResponse:
 def reads_body(request: HttpRequest) -> HttpResponse:
     if request.GET.get("how") == "stream":
         request.read(1)
-    else:
-        request.POST  # noqa: B018 - parses the form
+    elif not request.POST:
+        request.body  # noqa: B018 - reads what is no form
     raise ValueError("after the body")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_monitoring.logs.bound import bind, bound, rebind
+from crm_monitoring.logs.bound import bind, bound, rebind, unbind
 from crm_monitoring.logs.consoles import prints
 from crm_monitoring.logs.lines import is_structured, log_format
 from crm_monitoring.logs.logger import get_logger
@@ -36,4 +36,5 @@ __all__ = [
     "prints",
     "rebind",
     "take_over",
+    "unbind",
 ]

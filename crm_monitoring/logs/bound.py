@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
@@ -19,3 +19,8 @@ def rebind(fields: Mapping[str, Any]) -> None:
     """Let each line from here on carry `fields`, and nothing else that was bound."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**fields)
+
+
+def unbind(names: Collection[str]) -> None:
+    """Let no line from here on carry what was bound by these names."""
+    structlog.contextvars.unbind_contextvars(*names)

@@ -149,13 +149,13 @@ def _abort(work: Request | None, error: BaseException) -> None:
 def _finish(work: Request | None, response: HttpResponseBase) -> None:
     if work is None:
         return
-    response[conf.get().REQUEST_ID_HEADER] = work.request_id
-    lifecycle.report_answered(work, response.status_code)
+    if isinstance(response, HttpResponseBase):
+        lifecycle.send_id(work, response)
+    status = lifecycle.status_of(work, response)
+    lifecycle.report_answered(work, status)
     work.handed_over = True
-    if isinstance(response, StreamingHttpResponse):
-        watch_stream(work, response)
-    else:
-        lifecycle.conclude(work, response.status_code, lifecycle.size_of(response))
+    if not (isinstance(response, StreamingHttpResponse) and watch_stream(work, response, status)):
+        lifecycle.conclude(work, status, lifecycle.size_of(response))
 
 
 @faults.guarded

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import structlog
-from django.http import HttpRequest, HttpResponseBase
+from django.core.exceptions import RequestAborted
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from django_structlog.app_settings import app_settings
 
-from crm_monitoring import conf, hooks
-from crm_monitoring.logs import get_logger
+from crm_monitoring import conf, faults, hooks
+from crm_monitoring.ids import new_id
+from crm_monitoring.logs import bind, bound, get_logger, rebind, unbind
 from crm_monitoring.queries import tell_n_plus_one
 from crm_monitoring.records import CLIENT_CLOSED_REQUEST, RequestRecord
 from crm_monitoring.requests import client_ip, is_unmonitored_path, method_of, request_id_of
@@ -22,7 +23,7 @@ from crm_monitoring.sentry import (
     send_held,
     trace_request,
 )
-from crm_monitoring.work import Request, Work, current_request, current_work, use
+from crm_monitoring.work import Request, RequestTrace, Work, current_request, current_work, use
 
 logger = get_logger("crm_monitoring.requests")
 
@@ -31,16 +32,29 @@ _BOUND = ("request_id",)
 
 def begin(request: HttpRequest) -> Request:
     """Open the context of `request`, and make it the current one."""
-    work = Request(request, request_id_of(request), method_of(request))
+    work = Request(request, _request_id(request) or new_id(), method_of(request))
     work.outer = _what_runs_around()
     if work.outer is not None:
         # It goes on when the request is done.
-        work.outer_bound = structlog.contextvars.get_contextvars()
+        work.outer_bound = bound()
     _bind(work)
-    work.unmonitored = is_unmonitored_path(request.path_info)
-    work.trace = trace_request(request, work.request_id, work.method, unmonitored=work.unmonitored)
+    work.unmonitored = bool(_is_unmonitored_path(request))
+    work.trace = _trace(work)
     use(work)
     return work
+
+
+# What follows reads what others have made, and each part that fails costs itself alone.
+
+
+@faults.guarded
+def _request_id(request: HttpRequest) -> str:
+    return request_id_of(request)
+
+
+@faults.guarded
+def _trace(work: Request) -> RequestTrace:
+    return trace_request(work.request, work.request_id, work.method, unmonitored=work.unmonitored)
 
 
 def _what_runs_around() -> Work | None:
@@ -51,16 +65,38 @@ def _what_runs_around() -> Work | None:
     return current_work()
 
 
+@faults.guarded
 def _bind(work: Request) -> None:
     # Where code of others (django-structlog's receivers for Celery and tasks among it) looks for the id.
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=work.request_id)
+    rebind({"request_id": work.request_id})
     work.bound = _BOUND
     correlation_id = work.request.META.get("HTTP_X_CORRELATION_ID")
     if correlation_id and app_settings.TRUST_UPSTREAM_CORRELATION_ID:
-        structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
+        bind({"correlation_id": correlation_id})
 
 
+@faults.guarded
+def _is_unmonitored_path(request: HttpRequest) -> bool:
+    return is_unmonitored_path(request.path_info)
+
+
+@faults.guarded
+def send_id(work: Request, response: HttpResponseBase) -> None:
+    """Tell the client the request's id."""
+    response[conf.get().REQUEST_ID_HEADER] = work.request_id
+
+
+def status_of(work: Request, response: HttpResponseBase) -> int:
+    """Return what the client gets: 500 where the response has no status that can be sent, for the server fails on it."""
+    if isinstance(work.error, UnreadablePostError):
+        # The client went away while it sent its body.
+        work.error = None
+        return CLIENT_CLOSED_REQUEST
+    status = getattr(response, "status_code", None)
+    return status if isinstance(status, int) else 500
+
+
+@faults.guarded
 def report_answered(work: Request, status: int) -> None:
     """Report what Django or the view answered itself, where the setting asks for it."""
     if work.event_id is not None or work.error is not None:
@@ -75,7 +111,7 @@ def report_answered(work: Request, status: int) -> None:
 
 def abort(work: Request, error: BaseException) -> None:
     """Conclude a request that ends without a response: cancelled, or by an exception that Django does not answer."""
-    if isinstance(error, asyncio.CancelledError):
+    if isinstance(error, asyncio.CancelledError | RequestAborted):
         conclude(work, CLIENT_CLOSED_REQUEST)
         return
     fail(work, error)
@@ -89,12 +125,15 @@ def fail(work: Request, error: BaseException) -> None:
         work.event_id = capture_crash(error)
 
 
-def size_of(response: HttpResponseBase) -> int | None:
+@faults.guarded
+def size_of(response: object) -> int | None:
     """Return the number of bytes in the response's body, None where nobody knows before it is sent."""
+    if not isinstance(response, HttpResponseBase):
+        return None
     length = response.headers.get("Content-Length", "")
     if length.isdigit():
         return int(length)
-    return len(response.content) if hasattr(response, "content") else None
+    return len(response.content) if isinstance(response, HttpResponse) else None
 
 
 def conclude(work: Request, status: int, response_bytes: int | None = None) -> None:
@@ -103,24 +142,30 @@ def conclude(work: Request, status: int, response_bytes: int | None = None) -> N
         return
     work.concluded = True
     work.handed_over = True
-    try:
-        work.unmonitored = work.unmonitored or _has_unmonitored_view(work.request)
-        tell_n_plus_one(work)
-        record = _record(work, status, response_bytes)
-        _log(work, record)
-        if not work.unmonitored:
-            hooks.emit(record)
-    finally:
-        _close(work, status)
+    work.unmonitored = work.unmonitored or bool(_has_unmonitored_view(work.request))
+    _tell_n_plus_one(work)
+    record = _record(work, status, response_bytes)
+    _log(work, record)
+    if not work.unmonitored:
+        hooks.emit(record)
+    send_held(work)
+    _close_trace(work, status)
+    if work.outer is not None:
+        _give_back(work)
 
 
+@faults.guarded
 def _has_unmonitored_view(request: HttpRequest) -> bool:
     match = request.resolver_match
     return match is not None and is_unmonitored(match.func)
 
 
+@faults.guarded
+def _tell_n_plus_one(work: Request) -> None:
+    tell_n_plus_one(work)
+
+
 def _record(work: Request, status: int, response_bytes: int | None) -> RequestRecord:
-    request = work.request
     # First: what a middleware has answered gets its route by it.
     path = work.url_secrets.path
     return RequestRecord(
@@ -135,12 +180,18 @@ def _record(work: Request, status: int, response_bytes: int | None) -> RequestRe
         db_ms=work.db_ms,
         response_bytes=response_bytes,
         user_id=work.user_id,
-        client_ip=client_ip(request) if conf.get().LOG_CLIENT_IP else None,
+        client_ip=_client_ip(work.request),
         trace_id=work.trace_id,
         error=type(work.error).__name__ if work.error else None,
     )
 
 
+@faults.guarded
+def _client_ip(request: HttpRequest) -> str | None:
+    return client_ip(request) if conf.get().LOG_CLIENT_IP else None
+
+
+@faults.guarded
 def _log(work: Request, record: RequestRecord) -> None:
     fields: dict[str, Any] = {
         **work.extra,
@@ -175,15 +226,7 @@ def _level(work: Request, record: RequestRecord) -> str:
     return "warning" if record.status >= 400 else "info"
 
 
-def _close(work: Request, status: int) -> None:
-    try:
-        send_held(work)
-    finally:
-        _close_trace(work, status)
-    if work.outer is not None:
-        _give_back(work)
-
-
+@faults.guarded
 def _close_trace(work: Request, status: int) -> None:
     if work.trace is None:
         return
@@ -202,8 +245,7 @@ def leave(work: Request) -> None:
 def _give_back(work: Request) -> None:
     use(work.outer)
     if work.outer_bound:
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(**work.outer_bound)
+        rebind(work.outer_bound)
     else:
         # To clear them all means to look through all context variables. The next request does, before it binds its own.
-        structlog.contextvars.unbind_contextvars(*work.bound)
+        unbind(work.bound)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from django.core.exceptions import RequestAborted
 from django.http.response import StreamingHttpResponse
 
 from crm_monitoring import faults
@@ -15,16 +16,18 @@ from crm_monitoring.sentry import send_overdue
 from crm_monitoring.work import Request, current_work, use
 
 
-def watch_stream(work: Request, response: StreamingHttpResponse) -> None:
-    """Conclude the request when `response` has been streamed, has failed or was given up."""
-    work.status_on_leave = response.status_code
+@faults.guarded
+def watch_stream(work: Request, response: StreamingHttpResponse, status: int) -> bool:
+    """Conclude the request when `response` has been streamed, has failed or was given up; returns True, None where it cannot be watched."""
     if _is_offloaded(work, response):
         # The server sends the file by itself, and only if it gets the file itself.
         work.bytes_on_leave = lifecycle.size_of(response)
     else:
         content: Any = response.streaming_content
         watched = AsyncStream if response.is_async else Stream
-        response.streaming_content = watched(work, response.status_code, content)
+        response.streaming_content = watched(work, status, content)
+    work.status_on_leave = status
+    return True
 
 
 def _is_offloaded(work: Request, response: Any) -> bool:
@@ -47,7 +50,7 @@ class _Watched:
 
     @faults.guarded
     def _end(self, error: BaseException | None = None) -> None:
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        if isinstance(error, asyncio.CancelledError | GeneratorExit | RequestAborted):
             lifecycle.conclude(self._work, CLIENT_CLOSED_REQUEST, self._bytes)
             return
         if error is not None:

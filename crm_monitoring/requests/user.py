@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.crypto import salted_hmac
 from django.utils.functional import LazyObject
 
+from crm_monitoring import faults
 from crm_monitoring.lazy import pattern
 from crm_monitoring.scrubbing import EMAIL
 
@@ -30,6 +31,7 @@ def evaluated_user(request: HttpRequest) -> Any | None:
     return user
 
 
+@faults.guarded
 def evaluated_user_id(request: HttpRequest) -> str | None:
     """
     Return the primary key of `evaluated_user` as text, None for nobody and for anonymous users.

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from crm_monitoring.scrubbing.configured import scrubber
+from crm_monitoring.scrubbing.spans import FILTERED
 
 # "GET", "42" or "fr" mean something else wherever they stand outside of the path.
 _MIN_LENGTH = 6
@@ -39,6 +40,15 @@ class UrlSecrets:
             if len(value) >= _MIN_LENGTH and (known.is_sensitive(name) or not _WORD.fullmatch(value)):
                 self._names |= {value: f"{{{name}}}", quote(value): f"{{{name}}}"}
         self._pattern = _any_of(self._names) if self._names else None
+
+    @classmethod
+    def unreadable(cls, path: str) -> UrlSecrets:
+        """Return the secrets of a path whose parameters cannot be read: all of it is one."""
+        whole = cls.__new__(cls)
+        whole.path = FILTERED
+        whole._names = {path: FILTERED, quote(path): FILTERED}
+        whole._pattern = _any_of(whole._names)
+        return whole
 
     def __bool__(self) -> bool:
         return self._pattern is not None

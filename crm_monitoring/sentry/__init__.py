@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crm_monitoring.sentry.callers import trace_of
 from crm_monitoring.sentry.client import (
     SentryStatus,
     captured,
@@ -82,6 +83,7 @@ __all__ = [
     "start_query_span",
     "status",
     "trace_headers",
+    "trace_of",
     "trace_request",
     "unregister_receiver",
 ]

@@ -91,8 +91,11 @@ def capture_message(
 
 @guarded
 def set_user_context(user_id: Any, email: str | None = None, username: str | None = None, **extra: Any) -> None:
-    """Say who the current request or task acts for, on every event of it."""
-    user = {"id": str(user_id), "email": email, "username": username, **extra}
+    """Say who the current request or other unit of work acts for: on every event and line of it from here on, and on its record."""
+    work = current_work()
+    if work is not None:
+        work.given_user_id = None if user_id is None else str(user_id)
+    user = {"id": None if user_id is None else str(user_id), "email": email, "username": username, **extra}
     sentry_sdk.set_user({name: value for name, value in user.items() if value is not None})
 
 

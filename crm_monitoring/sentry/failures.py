@@ -9,6 +9,7 @@ get its id.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 import sentry_sdk
+from django.core.exceptions import RequestAborted
+from django.http import UnreadablePostError
 
 from crm_monitoring import conf, faults, process, severity
 from crm_monitoring.sentry.breadcrumbs import UNTIL
@@ -30,6 +33,8 @@ from crm_monitoring.work import HeldFailure, Unit, Work, current_work
 MAX_HELD = 20
 MAX_HELD_SECONDS = 10.0
 _JOIN_SECONDS = 1.0
+# A client that has gone away, or a server that shuts down.
+_GONE = (asyncio.CancelledError, RequestAborted, UnreadablePostError)
 
 
 _holding: set[Work] = set()
@@ -237,7 +242,9 @@ def is_held(error: BaseException, event_id: str | None = None) -> bool:
 
 
 def is_ignored(error: BaseException) -> bool:
-    """Whether IGNORED_EXCEPTIONS names the exception's class, or one that it derives from."""
+    """Whether nothing failed, for somebody has gone, or IGNORED_EXCEPTIONS names the exception's class, or one that it derives from."""
+    if isinstance(error, _GONE):
+        return True
     ignored = conf.get().IGNORED_EXCEPTIONS
     return any(
         kind.__name__ in ignored or f"{kind.__module__}.{kind.__qualname__}" in ignored for kind in type(error).__mro__

@@ -8,6 +8,9 @@ from itertools import islice
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+
+from crm_monitoring import faults
 from crm_monitoring.places import TemplateLine, compiled_line, template_line
 from crm_monitoring.requests import endpoint_of, evaluated_user_id
 from crm_monitoring.scrubbing import FILTERED
@@ -51,27 +54,39 @@ _PRIVATE_HEADERS = frozenset(
     )
 )
 _ENVIRONMENT = ("SERVER_NAME", "SERVER_PORT")
-_METHODS_WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 _MAX_FRAMES = 50
 _CONTEXT_LINES = 5
 
 
 def add_request_data(event: Any, hint: Any, request: HttpRequest, work: Request | None) -> Any:
     """Add to `event` what is known of `request`; of what the event has already, nothing is replaced."""
-    info = {**_request_info(request, work), **event.get("request", {})}
-    event["request"] = info
-    user_id = evaluated_user_id(request)
+    _add_request(event, request, work)
+    user_id = evaluated_user_id(request) if work is None else work.user_id
     if user_id is not None:
         event["user"] = {"id": user_id, **(event.get("user") or {})}
     if event.get("type") != "transaction":
-        given_name = work.trace.given_name if work is not None and work.trace is not None else None
-        event["transaction"] = given_name or endpoint_of(request)
-        event["transaction_info"] = {"source": "custom" if given_name else "route"}
+        _add_name(event, request, work)
         if work is not None:
-            add_breadcrumbs(event, hint, work)
-    # Last, for it is the SDK's to change: without it the event is poorer by its body only.
-    _add_body(event, hint, request)
+            _add_breadcrumbs(event, hint, work)
+        _add_body(event, hint, request)
     return event
+
+
+@faults.guarded
+def _add_request(event: Any, request: HttpRequest, work: Request | None) -> None:
+    event["request"] = {**_request_info(request, work), **event.get("request", {})}
+
+
+@faults.guarded
+def _add_name(event: Any, request: HttpRequest, work: Request | None) -> None:
+    given_name = work.trace.given_name if work is not None and work.trace is not None else None
+    event["transaction"] = given_name or endpoint_of(request)
+    event["transaction_info"] = {"source": "custom" if given_name else "route"}
+
+
+@faults.guarded
+def _add_breadcrumbs(event: Any, hint: Any, work: Request) -> None:
+    add_breadcrumbs(event, hint, work)
 
 
 def _request_info(request: HttpRequest, work: Request | None) -> dict[str, Any]:
@@ -88,13 +103,23 @@ def _request_info(request: HttpRequest, work: Request | None) -> dict[str, Any]:
     }
 
 
+@faults.guarded
 def _add_body(event: Any, hint: Any, request: HttpRequest) -> None:
-    if not request.META.get("CONTENT_LENGTH") and (
-        # Sent in chunks: the limit on a body's size goes by its announced length. Without PII there are no cookies to read either.
-        request.method in _METHODS_WITH_BODY or not should_send_default_pii()
-    ):
-        return
-    add_request_body(event, _drf_request(hint, request) or request)
+    """Add the body, if the project has read it: nobody knows when a stream comes that has not been read, or whether it does."""
+    # Sent in chunks, it has no announced length, by which the limit on its size goes.
+    if _has_read(request) and request.META.get("CONTENT_LENGTH"):
+        add_request_body(event, _drf_request(hint, request) or request)
+    elif should_send_default_pii():
+        event["request"]["cookies"] = {
+            name: FILTERED if name in (settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME) else value
+            for name, value in request.COOKIES.items()
+        }
+
+
+def _has_read(request: HttpRequest) -> bool:
+    """Whether the body was read, by Django's private names, for there are no others. Without them no body is shown."""
+    held = vars(request)
+    return "_body" in held or bool(held.get("_read_started"))
 
 
 def _drf_request(hint: Any, request: HttpRequest) -> Any | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from crm_monitoring.records import UNROUTED
 from crm_monitoring.requests import endpoint_of, resolved, route_of
 from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry import sessions
+from crm_monitoring.sentry.callers import trace_of_caller
 from crm_monitoring.sentry.mode import Mode, mode
 from crm_monitoring.sentry.sdk import (
     PropagationContext,
@@ -67,16 +67,24 @@ class RequestTrace:
         self._request = request
         self._isolation: AbstractContextManager[Scope] = sentry_sdk.isolation_scope()
         self._scope = self._isolation.__enter__()
-        self._scope.clear_breadcrumbs()
-        self._scope.set_tag("request_id", request_id)
         self._segment: AnySpan | None = None
         self._is_sampled = False
         self._is_monitored = not unmonitored
         self.given_name: str | None = None
-        headers = _trace_headers(request.META)
-        if unmonitored or not how.is_tracing or method not in conf.get().TRACES_METHODS:
+        try:
+            self._begin(request, request_id, method)
+        except Exception:
+            # Left here, or whatever this thread does next would be on it.
+            self._isolation.__exit__(None, None, None)
+            raise
+
+    def _begin(self, request: HttpRequest, request_id: str, method: str) -> None:
+        self._scope.clear_breadcrumbs()
+        self._scope.set_tag("request_id", request_id)
+        headers = trace_of_caller(request.META)
+        if not self._is_monitored or not self._how.is_tracing or method not in conf.get().TRACES_METHODS:
             self._propagate(headers)
-        elif how.is_streaming:
+        elif self._how.is_streaming:
             self._start_segment(request, request_id, method, headers)
         else:
             self._start_transaction(request, method, headers)
@@ -237,13 +245,6 @@ def trace_request(request: HttpRequest, request_id: str, method: str, *, unmonit
     if unmonitored:
         trace.discard()
     return trace
-
-
-def _trace_headers(meta: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the caller says of its trace; its baggage alone says nothing."""
-    if "HTTP_SENTRY_TRACE" not in meta:
-        return {}
-    return {"sentry-trace": meta["HTTP_SENTRY_TRACE"], "baggage": meta.get("HTTP_BAGGAGE", "")}
 
 
 def is_unmonitored(view: Any) -> bool:

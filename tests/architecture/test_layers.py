@@ -27,7 +27,7 @@ FLOORS = {
         ("dashboard",),
     ),
     "sentry": (
-        ("event_size", "quota", "sampling", "scrubbed", "sdk"),
+        ("callers", "event_size", "quota", "sampling", "scrubbed", "sdk"),
         ("exceptions", "marks", "mode", "sessions", "tuning"),
         ("breadcrumbs", "spans"),
         ("failures", "request_data", "tracing", "unit_trace"),

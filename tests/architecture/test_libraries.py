@@ -22,10 +22,7 @@ WINGS = {
     },
     "pytest": {"pytest_plugin"},
     "sentry_sdk": {"sentry"},
-    "structlog": {
-        "logs",
-        "middleware",
-    },
+    "structlog": {"logs"},
     "urllib3": {"dashboard"},
 }
 """Who imports a library, and where it is more than one wing, why."""

@@ -112,11 +112,11 @@ def test_without_the_sdks_reader_of_bodies_an_event_is_poorer_and_not_lost(
     monkeypatch.setattr(faults, "reraise", False)
     monkeypatch.delattr("sentry_sdk.integrations.django.DjangoRequestExtractor")
 
-    assert server.request("GET", "/fails/", b"name=x").status == 500
+    assert server.request("POST", "/reads-body/", b"name=x").status == 500
 
     (event,) = sentry.events
-    assert event["request"]["url"] == "http://testserver/fails/"
-    assert event["transaction"] == "GET fails/"
+    assert event["request"]["url"] == "http://testserver/reads-body/"
+    assert event["transaction"] == "POST reads-body/"
     assert server.get("/health/monitoring").json()["status"] == "degraded"
 
 
