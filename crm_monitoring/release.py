@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-_RELEASE_VARIABLES = (
+RELEASE_VARIABLES = (
     "HEROKU_BUILD_COMMIT",
     "HEROKU_SLUG_COMMIT",
     "SOURCE_VERSION",
@@ -23,7 +23,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 def detect_release() -> str:
     """Return the version that runs: from the platform's variables, else the git commit, else "". Starts no process."""
-    for name in _RELEASE_VARIABLES:
+    for name in RELEASE_VARIABLES:
         if os.environ.get(name, "").strip():
             return os.environ[name].strip()
     try:

@@ -18,20 +18,20 @@ class Outer(Exception):
     pass
 
 
-def _fail() -> None:
+def fail() -> None:
     raise ValueError("inner")
 
 
 def logged_in_an_except_block() -> None:
     try:
-        _fail()
+        fail()
     except ValueError as error:
         logger.error("fetch_failed", error=str(error), page=3)
 
 
 def logged_and_raised() -> None:
     try:
-        _fail()
+        fail()
     except ValueError:
         logger.exception("fetch_failed", page=3)
         raise
@@ -39,7 +39,7 @@ def logged_and_raised() -> None:
 
 def logged_by_the_standard_library_and_raised() -> None:
     try:
-        _fail()
+        fail()
     except ValueError:
         standard.exception("fetch failed")
         raise
@@ -47,7 +47,7 @@ def logged_by_the_standard_library_and_raised() -> None:
 
 def captured_and_raised() -> None:
     try:
-        _fail()
+        fail()
     except ValueError as error:
         capture_exception(error, extra={"page": 3})
         raise
@@ -56,7 +56,7 @@ def captured_and_raised() -> None:
 def logged_captured_and_raised() -> None:
     """What the guide shows."""
     try:
-        _fail()
+        fail()
     except ValueError as error:
         logger.error("fetch_failed", error=str(error), page=3)
         capture_exception(error, extra={"query": "organisations"}, tags={"step": "fetch"})
@@ -65,7 +65,7 @@ def logged_captured_and_raised() -> None:
 
 def raised_from() -> None:
     try:
-        _fail()
+        fail()
     except ValueError as error:
         logger.exception("fetch_failed", page=3)
         raise Outer("outer") from error
@@ -73,7 +73,7 @@ def raised_from() -> None:
 
 def raised_in_an_except_block() -> None:
     try:
-        _fail()
+        fail()
     except ValueError as error:
         capture_exception(error)
         raise Outer("outer")  # noqa: B904 - the implicit context is the case
@@ -81,7 +81,7 @@ def raised_in_an_except_block() -> None:
 
 def raised_from_none() -> None:
     try:
-        _fail()
+        fail()
     except ValueError as error:
         capture_exception(error)
         raise Outer("outer") from None
@@ -89,7 +89,7 @@ def raised_from_none() -> None:
 
 def grouped() -> None:
     try:
-        _fail()
+        fail()
     except ValueError as error:
         capture_exception(error)
         raise ExceptionGroup("several", [error, KeyError("other")]) from None
@@ -110,7 +110,7 @@ def raised_through_three_layers() -> None:
 def captured_outside_in() -> None:
     try:
         try:
-            _fail()
+            fail()
         except ValueError as error:
             raise Outer("outer") from error
     except Outer as error:
@@ -135,7 +135,7 @@ HANDLED: list[Callable[[], None]] = [logged_in_an_except_block, captured_outside
 def two_failures() -> None:
     for _ in range(2):
         try:
-            _fail()
+            fail()
         except ValueError:
             logger.exception("fetch_failed")
 
@@ -160,7 +160,7 @@ WAYS = {way.__name__: way for way in [*ESCAPING, *HANDLED, two_failures, many_fa
 
 def returns_its_id() -> str | None:
     try:
-        _fail()
+        fail()
     except ValueError as error:
         return capture_exception(error)
 

@@ -123,3 +123,32 @@ def _reachable(name: str, graph: Mapping[str, Iterable[str]]) -> set[str]:
             found.add(one)
             waiting += graph.get(one, ())
     return found
+
+
+def private(module: Module) -> Iterator[str]:
+    """Yield the private names that are reached: imported, attributes, and texts that name attributes."""
+    for name in module.imports:
+        yield from (part for part in name.split(".") if is_private(part))
+    for node in module.nodes:
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            yield node.attr
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("attr"):
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and is_private(str(arg.value)))
+
+
+def defined(module: Module) -> Iterator[str]:
+    """Yield the private names that the module gives: to functions, classes, variables and attributes."""
+    for node in module.nodes:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.Name(ctx=ast.Store()):
+                yield node.id
+            case ast.Attribute(ctx=ast.Store(), value=ast.Name(id="self")):
+                yield node.attr
+            case ast.Assign(targets=[ast.Name(id="__slots__")], value=ast.Tuple() as slots):
+                yield from (str(slot.value) for slot in slots.elts if isinstance(slot, ast.Constant))
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name != "_"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 
 import pytest
 
-from tests.architecture.house import MODULES, NAME, Module, room
+from tests.architecture.house import MODULES, NAME, Module, defined, is_private, private, room
 
 WINGS = {
     "celery": {"integrations"},
@@ -51,8 +50,8 @@ def test_each_library_has_its_wing() -> None:
 
 
 def test_no_private_name_of_a_library_is_used_without_a_reason() -> None:
-    own = {name for module in MODULES.values() for name in _defined(module)}
-    used = {name for module in MODULES.values() for name in _private(module)}
+    own = {name for module in MODULES.values() for name in defined(module)}
+    used = {name for module in MODULES.values() for name in private(module)}
 
     assert used - own == PRIVATE.keys()
 
@@ -62,7 +61,7 @@ def test_no_module_imports_a_private_name_of_another() -> None:
         f"{module.name} -> {name}"
         for module in MODULES.values()
         for name in module.imports
-        if name.startswith(NAME) and any(_is_private(part) for part in name.split("."))
+        if name.startswith(NAME) and any(is_private(part) for part in name.split("."))
     }
 
     assert taken == set()
@@ -103,33 +102,4 @@ def test_few_functions_change_what_is_global() -> None:
 def test_a_private_name_is_seen_however_it_is_reached(source: str, used: set[str]) -> None:
     module = Module("one", source)
 
-    assert set(_private(module)) - set(_defined(module)) == used
-
-
-def _private(module: Module) -> Iterator[str]:
-    """Yield the private names that are reached: imported, attributes, and texts that name attributes."""
-    for name in module.imports:
-        yield from (part for part in name.split(".") if _is_private(part))
-    for node in module.nodes:
-        if isinstance(node, ast.Attribute) and _is_private(node.attr):
-            yield node.attr
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("attr"):
-            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and _is_private(str(arg.value)))
-
-
-def _defined(module: Module) -> Iterator[str]:
-    """Yield the private names that the module gives: to functions, classes, variables and attributes."""
-    for node in module.nodes:
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                yield node.name
-            case ast.Name(ctx=ast.Store()):
-                yield node.id
-            case ast.Attribute(ctx=ast.Store(), value=ast.Name(id="self")):
-                yield node.attr
-            case ast.Assign(targets=[ast.Name(id="__slots__")], value=ast.Tuple() as slots):
-                yield from (str(slot.value) for slot in slots.elts if isinstance(slot, ast.Constant))
-
-
-def _is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__") and name != "_"
+    assert set(private(module)) - set(defined(module)) == used

@@ -20,7 +20,7 @@ from django.views import View
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from crm_monitoring import PerformanceMonitor, current_monitor, faults, monitored, unmonitored
+from crm_monitoring import PerformanceMonitor, current_monitor, faults, hooks, monitored, unmonitored
 from crm_monitoring.hooks import Record
 from crm_monitoring.sentry import flush
 from tests.clients import WSGIClient
@@ -318,11 +318,17 @@ def test_the_span_of_a_failed_operation_says_so(trace: Trace) -> None:
     assert trace.spans()["import"].status in ("internal_error", "error")
 
 
-def test_a_failing_hook_changes_neither_result_nor_exception(monkeypatch: pytest.MonkeyPatch, swallow: None) -> None:
+@pytest.fixture
+def failing_hook(swallow: None) -> Iterator[None]:
     def fail(record: Record) -> None:
         raise RuntimeError("hook")
 
-    monkeypatch.setattr("crm_monitoring.hooks._built_in", (fail,))
+    hooks.register(fail)
+    yield
+    hooks.unregister(fail)
+
+
+def test_a_failing_hook_changes_neither_result_nor_exception(failing_hook: None) -> None:
     error = ValueError("boom")
 
     with pytest.raises(ValueError, match="boom") as caught, PerformanceMonitor("import"):
@@ -331,6 +337,7 @@ def test_a_failing_hook_changes_neither_result_nor_exception(monkeypatch: pytest
     assert caught.value is error
     assert error.__context__ is None
     assert monitored(lambda: 7)() == 7
+    assert "failed 2 times, last with RuntimeError." in faults.sentences()[0]
 
 
 @pytest.mark.parametrize("part", ["_start_span", "enter", "leave", "set_data", "set_tag", "finish"])

@@ -52,7 +52,7 @@ def paused() -> Iterator[list[object]]:
 
 def _crash(name: str = "send_invoices", **fields: Any) -> None:
     with pytest.raises(ValueError, match="inner"), unit_of_work(name, **fields):
-        breakages._fail()
+        breakages.fail()
 
 
 # -- what is told of one --------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def test_who_reports_it_outside_once_more_gets_the_same_id(sentry: MemoryTranspo
     def loop() -> None:
         try:
             with unit_of_work("send_invoices"):
-                breakages._fail()
+                breakages.fail()
         except ValueError as error:
             logger.exception("job_failed")
             assert capture_exception(error) == sentry.events[0]["event_id"]
@@ -460,7 +460,7 @@ def test_each_part_that_fails_costs_itself_alone(
     unit = unit_of_work("send_invoices")
 
     with pytest.raises(ValueError, match="inner"), unit:
-        breakages._fail()
+        breakages.fail()
 
     found = {"line": lines.named("unit_failed"), "record": records, "event": sentry.events, "id": unit.request_id}
     assert {name for name, there in found.items() if not there} == missing

@@ -162,18 +162,18 @@ def test_one_exception_object_that_fails_two_commands_is_two_events(sentry: Memo
 
 
 def test_a_crash_that_nobody_has_reported_is_an_event_without_a_frame_of_ours(sentry: MemoryTransport) -> None:
-    run(breakages._fail)
+    run(breakages.fail)
 
     (event,) = sentry.events
     (value,) = event["exception"]["values"]
     assert value["mechanism"] == {"type": "command", "handled": False}
-    assert [frame["function"] for frame in value["stacktrace"]["frames"]] == ["execute", "handle", "_fail"]
+    assert [frame["function"] for frame in value["stacktrace"]["frames"]] == ["execute", "handle", "fail"]
 
 
 def test_the_sdks_own_hook_adds_no_event(monitoring: Any, transport: MemoryTransport) -> None:
     monitoring(SENTRY_OPTIONS={"transport": transport, "integrations": [ExcepthookIntegration()]})
 
-    for way in (breakages._fail, breakages.logged_and_raised, breakages.raised_from):
+    for way in (breakages.fail, breakages.logged_and_raised, breakages.raised_from):
         try:
             command(way).run_from_argv(["manage.py", "import_organisations"])
         except Exception as error:
@@ -185,7 +185,7 @@ def test_the_sdks_own_hook_adds_no_event(monitoring: Any, transport: MemoryTrans
 
 def test_what_escapes_a_call_is_its_callers_to_report_or_to_handle(sentry: MemoryTransport) -> None:
     with pytest.raises(ValueError):
-        call(breakages._fail)
+        call(breakages.fail)
 
     assert sentry.events == []
 
@@ -253,7 +253,7 @@ def test_a_command_that_refuses_or_leaves_is_no_event(sentry: MemoryTransport, t
 def test_what_was_reported_before_is_sent_and_was_handled(sentry: MemoryTransport, way: Way) -> None:
     def report() -> None:
         try:
-            breakages._fail()
+            breakages.fail()
         except ValueError:
             logger.exception("import_failed")
             way()
@@ -265,7 +265,7 @@ def test_what_was_reported_before_is_sent_and_was_handled(sentry: MemoryTranspor
     assert breakages.is_handled(event)
 
 
-@pytest.mark.parametrize("ending", [lambda: None, breakages._fail, _refuse, _leave, _interrupt])
+@pytest.mark.parametrize("ending", [lambda: None, breakages.fail, _refuse, _leave, _interrupt])
 def test_every_end_is_told_once(told: list[str], ending: Way) -> None:
     run(ending)
 
@@ -347,7 +347,7 @@ def test_what_left_in_time_and_then_escapes_is_still_one_event(
 
     def way() -> None:
         try:
-            breakages._fail()
+            breakages.fail()
         except ValueError as error:
             known = capture_exception(error)
             _wait_for(lambda: sentry.events)
@@ -631,7 +631,7 @@ def test_a_command_that_goes_well_prints_nothing_of_ours(lines: Lines) -> None:
 
 
 def test_a_command_that_crashes_says_so_in_a_line(lines: Lines) -> None:
-    run(breakages._fail)
+    run(breakages.fail)
 
     line = lines.one("unit_failed")
     assert (line["name"], line["kind"], line["error"]) == ("manage.py import_organisations", "command", "ValueError")
@@ -649,7 +649,7 @@ def test_a_command_returns_and_prints_what_it_did() -> None:
 
 def test_a_traceback_shows_nothing_of_ours() -> None:
     with pytest.raises(ValueError) as raised:
-        call(lambda: call(breakages._fail))
+        call(lambda: call(breakages.fail))
 
     frames = traceback.extract_tb(raised.value.__traceback__)
     assert [frame.filename for frame in frames if "crm_monitoring/" in frame.filename] == []
@@ -684,7 +684,7 @@ def test_without_djangos_private_attribute_a_crash_is_left_to_the_sdk(sentry: Me
 
         def handle(self, *args: Any, **options: Any) -> None:
             del self._called_from_command_line
-            breakages._fail()
+            breakages.fail()
 
     with suppress(ValueError), pytest.MonkeyPatch.context() as monkeypatch:
         running = Command()

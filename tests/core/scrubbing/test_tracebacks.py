@@ -157,14 +157,18 @@ def test_an_exception_that_cannot_be_printed_is_named(printer: TracebackPrinter)
     assert "Unprintable" in printer.printed(Unprintable("x"))
 
 
-def test_what_is_kept_is_bounded(printer: TracebackPrinter, tmp_path: Path) -> None:
+def test_of_too_many_frames_the_first_are_searched_again(
+    printer: TracebackPrinter, searched: list[str], tmp_path: Path
+) -> None:
     lines = [f"def f{number}(): raise ValueError" for number in range(1100)]
     made = vars(imported(tmp_path, "\n".join(lines)))
-
     for number in range(1100):
         printer.printed(raised(made[f"f{number}"]))
+    searched.clear()
 
-    assert len(printer._kept) <= 1024
+    printer.printed(raised(made["f0"]))
+
+    assert any("in f0" in text for text in searched)
 
 
 def module(folder: Path, source: str) -> Callable[[], ModuleType]:

@@ -76,7 +76,7 @@ def test_the_event_has_the_fields_of_every_report(wsgi: WSGIClient, sentry: Memo
     assert event["contexts"]["log"] == {"events": ["fetch_failed"], "error": "inner", "page": 3}
     assert event["extra"]["query"] == "organisations"
     assert event["tags"]["step"] == "fetch"
-    assert event["exception"]["values"][-1]["stacktrace"]["frames"][-1]["function"] == "_fail"
+    assert event["exception"]["values"][-1]["stacktrace"]["frames"][-1]["function"] == "fail"
 
 
 def test_the_layers_add_up(wsgi: WSGIClient, sentry: MemoryTransport) -> None:
@@ -217,7 +217,7 @@ def test_what_was_logged_and_ends_the_program_is_one_event(
 def test_an_unlogged_failure_of_a_thread_is_unhandled(monitoring: Any, transport: MemoryTransport) -> None:
     monitoring(SENTRY_OPTIONS={"transport": transport, "integrations": [ThreadingIntegration()]})
 
-    _run_in_thread(breakages._fail)
+    _run_in_thread(breakages.fail)
 
     (event,) = transport.events
     assert event["exception"]["values"][0]["mechanism"] == {"type": "threading", "handled": False}
@@ -278,7 +278,7 @@ def test_an_odd_exception_is_one_event_too(sentry: MemoryTransport, kind: type[E
 
 def _captured() -> None:
     try:
-        breakages._fail()
+        breakages.fail()
     except ValueError as error:
         capture_exception(error)
 
@@ -415,7 +415,7 @@ def test_a_line_of_an_async_logger_is_about_the_failure_it_is_written_for(
 
 def _direct_then_logged(request: HttpRequest) -> HttpResponse:
     try:
-        breakages._fail()
+        breakages.fail()
     except ValueError as error:
         sentry_sdk.capture_exception(error)
         breakages.logger.exception("fetch_failed")
@@ -424,7 +424,7 @@ def _direct_then_logged(request: HttpRequest) -> HttpResponse:
 
 def _logged_then_direct(request: HttpRequest) -> HttpResponse:
     try:
-        breakages._fail()
+        breakages.fail()
     except ValueError as error:
         breakages.logger.exception("fetch_failed")
         sentry_sdk.capture_exception(error)
@@ -433,7 +433,7 @@ def _logged_then_direct(request: HttpRequest) -> HttpResponse:
 
 def _direct_and_raised(request: HttpRequest) -> HttpResponse:
     try:
-        breakages._fail()
+        breakages.fail()
     except ValueError as error:
         sentry_sdk.capture_exception(error)
         raise
@@ -442,7 +442,7 @@ def _direct_and_raised(request: HttpRequest) -> HttpResponse:
 
 def _warned_and_raised(request: HttpRequest) -> HttpResponse:
     try:
-        breakages._fail()
+        breakages.fail()
     except ValueError as error:
         capture_exception(error, level="warning")
         raise
@@ -451,7 +451,7 @@ def _warned_and_raised(request: HttpRequest) -> HttpResponse:
 
 async def _alogged_and_raised(request: HttpRequest) -> HttpResponse:
     try:
-        breakages._fail()
+        breakages.fail()
     except ValueError:
         await breakages.logger.aerror("fetch_failed")
         raise

@@ -28,7 +28,7 @@ def production(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in release._RELEASE_VARIABLES:
+    for name in release.RELEASE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     yield
 

@@ -40,7 +40,8 @@ def sender(monitoring: Any, receiver: Receiver) -> Iterator[OrderedTransport]:
     monitoring(SENTRY_DSN=receiver.dsn, TRACES_SAMPLE_RATE=1.0, EVENTS_BURST=1000, EVENTS_OVERALL_PER_MINUTE=1000)
     found = sentry_sdk.get_client().transport
     assert isinstance(found, OrderedTransport)
-    transport._waiting.clear()
+    transport.lose_waiting()
+    faults.reset()
     yield found
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What is queued may not fail in the next test.
