@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import django
@@ -51,6 +52,11 @@ def _watch_tasks() -> None:
         from crm_monitoring.integrations import celery
 
         celery.install()
+    # A project may have an app of this name.
+    if find_spec("channels") and find_spec("channels.consumer"):
+        from crm_monitoring.integrations import channels
+
+        channels.install()
 
 
 def _settings_changed(*, setting: str, **kwargs: Any) -> None:

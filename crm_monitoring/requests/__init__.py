@@ -8,7 +8,7 @@ from crm_monitoring.requests.routes import endpoint_of, match_of, method_of, res
 from crm_monitoring.requests.routes import reset as forget_routes
 from crm_monitoring.requests.unmonitored import is_unmonitored_path
 from crm_monitoring.requests.unmonitored import reset as forget_unmonitored_paths
-from crm_monitoring.requests.user import evaluated_user_id
+from crm_monitoring.requests.user import evaluated_user_id, user_id_of
 
 __all__ = [
     "client_ip",
@@ -23,4 +23,5 @@ __all__ = [
     "request_id_of",
     "resolved",
     "route_of",
+    "user_id_of",
 ]

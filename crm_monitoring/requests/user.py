@@ -38,7 +38,11 @@ def evaluated_user_id(request: HttpRequest) -> str | None:
 
     A key that tells of a person, an e-mail address or a phone number, becomes a hash keyed with SECRET_KEY: 32 hexadecimal digits.
     """
-    user = evaluated_user(request)
+    return user_id_of(evaluated_user(request))
+
+
+def user_id_of(user: Any | None) -> str | None:
+    """Return the primary key of a user who has logged in as text, as `evaluated_user_id` does."""
     if user is None or not getattr(user, "is_authenticated", False):
         return None
     pk = getattr(user, "pk", None)

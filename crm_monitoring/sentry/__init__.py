@@ -25,7 +25,7 @@ from crm_monitoring.sentry.events import (
     set_transaction_context,
     set_user_context,
 )
-from crm_monitoring.sentry.failures import is_held, leave_unit, send_held, send_overdue
+from crm_monitoring.sentry.failures import ignore_also, is_held, leave_unit, send_held, send_overdue
 from crm_monitoring.sentry.sdk import Envelope
 from crm_monitoring.sentry.spans import (
     AnySpan,
@@ -66,6 +66,7 @@ __all__ = [
     "flush",
     "get_traces_sample_rate",
     "has_receivers",
+    "ignore_also",
     "init_sentry",
     "is_held",
     "is_unmonitored",

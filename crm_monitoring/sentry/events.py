@@ -24,6 +24,7 @@ _MAX_LOGGERS = 1024
 
 # Their lines repeat what the request itself reports, or what the SDK does.
 _UNREPORTED = (
+    "daphne.server",  # what escapes a consumer, as text
     "django.request",
     "django.security",
     "django.server",

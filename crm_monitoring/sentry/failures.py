@@ -23,6 +23,7 @@ from django.core.exceptions import RequestAborted
 from django.http import UnreadablePostError
 
 from crm_monitoring import conf, faults, process, severity
+from crm_monitoring.registry import Registry
 from crm_monitoring.sentry.breadcrumbs import UNTIL
 from crm_monitoring.sentry.exceptions import described
 from crm_monitoring.sentry.marks import chain_of, event_of, mark
@@ -34,6 +35,8 @@ MAX_HELD = 20
 MAX_HELD_SECONDS = 10.0
 _JOIN_SECONDS = 1.0
 # A client that has gone away, or a server that shuts down.
+_ignoring = Registry[[BaseException], bool]("The rule of what is no failure")
+ignore_also = _ignoring.add
 _GONE = (asyncio.CancelledError, RequestAborted, UnreadablePostError)
 
 
@@ -243,7 +246,7 @@ def is_held(error: BaseException, event_id: str | None = None) -> bool:
 
 def is_ignored(error: BaseException) -> bool:
     """Whether nothing failed, for somebody has gone, or IGNORED_EXCEPTIONS names the exception's class, or one that it derives from."""
-    if isinstance(error, _GONE):
+    if isinstance(error, _GONE) or any(ignores for _, ignores in _ignoring.results(error)):
         return True
     ignored = conf.get().IGNORED_EXCEPTIONS
     return any(

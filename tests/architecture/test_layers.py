@@ -57,6 +57,7 @@ FLOORS = {
 DOORS_OF_THEIR_OWN = {
     # One optional library each: whoever enters asks for that one only.
     "integrations.celery",
+    "integrations.channels",
     "integrations.commands",
     "integrations.tasks",
     # Each is off by one switch, and only where it is on is it loaded.
