@@ -44,5 +44,6 @@ urlpatterns = [
     path("failure/<str:how>/", breakages.sync),
     path("async-failure/<str:how>/", breakages.asynchronous),
     path("template/", views.template),
+    path("fails-with/", views.fails_with),
     path("monitored-fails/", views.monitored_fails),
 ]

@@ -203,3 +203,10 @@ def failing_stream(request: HttpRequest) -> HttpResponse:
 @monitored
 def monitored_fails(request: HttpRequest) -> HttpResponse:
     raise ValueError("boom")
+
+
+BOOM: Exception = ValueError("boom")
+
+
+def fails_with(request: HttpRequest) -> HttpResponse:
+    raise BOOM

@@ -53,7 +53,7 @@ class MonitoringMiddleware(RequestMiddleware):
         if _wants_start():
             _send_start(work)
         try:
-            probe = _probe(request)
+            probe = _probe(request) if request.path_info.endswith(_PROBES) else None
             response: Any = self.get_response(request) if probe is None else probe(request)
         except BaseException as error:
             _abort(work, error)
@@ -70,7 +70,7 @@ class MonitoringMiddleware(RequestMiddleware):
         if _wants_start():
             await sync_to_async(_send_start)(work)
         try:
-            probe = _probe(request)
+            probe = _probe(request) if request.path_info.endswith(_PROBES) else None
             if probe is None:
                 response = await cast(Awaitable[Any], self.get_response(request))
             else:
@@ -122,8 +122,6 @@ def _probe(request: HttpRequest) -> Callable[[HttpRequest], HttpResponse] | None
 
     It asks by an address that is not in ALLOWED_HOSTS, over plain HTTP and without login: no other middleware may say no.
     """
-    if not request.path_info.endswith(_PROBES):
-        return None
     from crm_monitoring import views
 
     match = resolved(request)

@@ -23,7 +23,7 @@ from crm_monitoring.sentry import (
     send_held,
     trace_request,
 )
-from crm_monitoring.work import Request, RequestTrace, Work, current_request, current_work, use
+from crm_monitoring.work import Request, Work, current_request, current_work, use
 
 logger = get_logger("crm_monitoring.requests")
 
@@ -38,8 +38,8 @@ def begin(request: HttpRequest) -> Request:
         # It goes on when the request is done.
         work.outer_bound = bound()
     _bind(work)
-    work.unmonitored = bool(_is_unmonitored_path(request))
-    work.trace = _trace(work)
+    work.unmonitored = bool(_is_unmonitored_path(request.path_info))
+    work.trace = _trace(request, work.request_id, work.method, unmonitored=work.unmonitored)
     use(work)
     return work
 
@@ -47,14 +47,10 @@ def begin(request: HttpRequest) -> Request:
 # What follows reads what others have made, and each part that fails costs itself alone.
 
 
-@faults.guarded
-def _request_id(request: HttpRequest) -> str:
-    return request_id_of(request)
-
-
-@faults.guarded
-def _trace(work: Request) -> RequestTrace:
-    return trace_request(work.request, work.request_id, work.method, unmonitored=work.unmonitored)
+_request_id = faults.guarded(request_id_of)
+_trace = faults.guarded(trace_request)
+_is_unmonitored_path = faults.guarded(is_unmonitored_path)
+_tell_n_plus_one = faults.guarded(tell_n_plus_one)
 
 
 def _what_runs_around() -> Work | None:
@@ -73,11 +69,6 @@ def _bind(work: Request) -> None:
     correlation_id = work.request.META.get("HTTP_X_CORRELATION_ID")
     if correlation_id and app_settings.TRUST_UPSTREAM_CORRELATION_ID:
         bind({"correlation_id": correlation_id})
-
-
-@faults.guarded
-def _is_unmonitored_path(request: HttpRequest) -> bool:
-    return is_unmonitored_path(request.path_info)
 
 
 @faults.guarded
@@ -160,11 +151,6 @@ def _has_unmonitored_view(request: HttpRequest) -> bool:
     return match is not None and is_unmonitored(match.func)
 
 
-@faults.guarded
-def _tell_n_plus_one(work: Request) -> None:
-    tell_n_plus_one(work)
-
-
 def _record(work: Request, status: int, response_bytes: int | None) -> RequestRecord:
     # First: what a middleware has answered gets its route by it.
     path = work.url_secrets.path
@@ -180,15 +166,13 @@ def _record(work: Request, status: int, response_bytes: int | None) -> RequestRe
         db_ms=work.db_ms,
         response_bytes=response_bytes,
         user_id=work.user_id,
-        client_ip=_client_ip(work.request),
+        client_ip=_client_ip(work.request) if conf.get().LOG_CLIENT_IP else None,
         trace_id=work.trace_id,
-        error=type(work.error).__name__ if work.error else None,
+        error=None if work.error is None else type(work.error).__name__,
     )
 
 
-@faults.guarded
-def _client_ip(request: HttpRequest) -> str | None:
-    return client_ip(request) if conf.get().LOG_CLIENT_IP else None
+_client_ip = faults.guarded(client_ip)
 
 
 @faults.guarded

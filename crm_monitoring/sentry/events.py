@@ -65,7 +65,7 @@ def capture_exception(
     Returns:
         The event's id, 32 hexadecimal digits, or None where nothing is sent or nothing is being handled.
     """
-    error = exc or sys.exc_info()[1]
+    error = sys.exc_info()[1] if exc is None else exc
     if error is None:
         return None
     return report(error, About(level=severity.in_sentry(level), extra=dict(extra or {}), tags=dict(tags or {})))
@@ -182,7 +182,9 @@ def _is_of(logger_name: str, names: tuple[str, ...]) -> bool:
 def _report_line(line: MutableMapping[str, Any]) -> None:
     title, fields = str(line["event"]), fields_of(line)
     # A line written while an exception is handled is about it.
-    error = line.get("exc_info") or handled_error()
+    error = line.get("exc_info")
+    if error is None:
+        error = handled_error()
     if error is not None:
         about = About(mechanism="logging", level=level_of(line), logger=line["logger"], line=title, fields=fields)
         report(error, about)

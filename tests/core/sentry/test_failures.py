@@ -20,10 +20,10 @@ from django.urls import path
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 
-from crm_monitoring import capture_exception, capture_message, faults, work
+from crm_monitoring import capture_exception, capture_message, faults, get_logger, work
 from crm_monitoring.sentry import failures, marks
 from crm_monitoring.sentry.transport import register_receiver, unregister_receiver
-from tests import breakages
+from tests import breakages, views
 from tests.clients import ASGIClient, WSGIClient
 from tests.conftest import Lines, MemoryTransport
 
@@ -540,3 +540,50 @@ def test_an_exception_that_was_reported_can_be_read_where_we_are_not(sentry: Mem
     capture_exception(error)
 
     assert b"crm_monitoring.sentry" not in pickle.dumps(error)
+
+
+class Falsy(Exception):
+    """An exception that counts as false, as one with a length of zero does."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class Unboolable(Exception):
+    """An exception that cannot be asked for its truth."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("neither")
+
+
+@pytest.mark.parametrize("kind", [Falsy, Unboolable])
+@pytest.mark.parametrize("how", ["captured", "given to a line", "handled around a line"])
+def test_an_exception_is_reported_whatever_its_truth(
+    sentry: MemoryTransport, lines: Lines, kind: type[Exception], how: str
+) -> None:
+    try:
+        raise kind("boom")
+    except kind as error:
+        match how:
+            case "captured":
+                capture_exception(error)
+            case "given to a line":
+                get_logger("shop").error("import_failed", exc_info=error)
+            case _:
+                get_logger("shop").error("import_failed")
+
+    (event,) = sentry.events
+    assert event["exception"]["values"][-1]["type"] == kind.__name__
+
+
+def test_a_crash_is_told_whatever_the_truth_of_its_exception(
+    wsgi: WSGIClient, sentry: MemoryTransport, lines: Lines, records: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By WSGI: under ASGI asgiref itself loses an exception that counts as false."""
+    monkeypatch.setattr(views, "BOOM", Falsy("boom"))
+
+    wsgi.get("/fails-with/")
+
+    assert [record.error for record in records] == ["Falsy"]
+    assert lines.one("request_failed")["status"] == 500
+    assert [event["exception"]["values"][-1]["type"] for event in sentry.events] == ["Falsy"]
