@@ -11,7 +11,7 @@ from django.apps import AppConfig
 from django.core.signals import setting_changed
 
 from crm_monitoring import conf, faults, hooks, logs, queries, requests, scrubbing, sentry
-from crm_monitoring.integrations import commands
+from crm_monitoring.integrations import commands, threads
 
 
 class MonitoringConfig(AppConfig):
@@ -31,7 +31,7 @@ class MonitoringConfig(AppConfig):
 
 def start() -> None:
     """Put the setting into effect. Logging first: what wraps the hooks of Python then wraps ours."""
-    for part in (_init_logging, sentry.init_sentry, queries.install, commands.install, _watch_tasks):
+    for part in (_init_logging, sentry.init_sentry, queries.install, commands.install, threads.install, _watch_tasks):
         try:
             part()
         except Exception as error:

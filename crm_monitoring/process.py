@@ -79,6 +79,10 @@ class Life:
         """Call `callback` with what ends a child, where Python tells nobody of it: `os._exit` in the midst of an exception."""
         self._at_crash.add(callback)
 
+    def crash(self, error: BaseException) -> None:
+        """Tell what ends this child; called by whoever keeps it from Python."""
+        self._at_crash.call(error)
+
     def allow(self, seconds: float) -> None:
         """Let an end that somebody waits for, as that by a signal, take `seconds`."""
         self._seconds = seconds
@@ -123,7 +127,7 @@ class Life:
     def _end_child(self) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, Exception) and error is not self._handled_at_fork:
-            self._at_crash.call(error)
+            self.crash(error)
         if not self._end_in_time():
             self.end()
 
@@ -160,6 +164,6 @@ class Life:
 
 life = Life()
 after_fork, at_end, at_crash, allow = life.after_fork, life.at_end, life.at_crash, life.allow
-start_over, end = life.start_over, life.end
+start_over, crash, end = life.start_over, life.crash, life.end
 
 os.register_at_fork(after_in_child=life.begin_child)

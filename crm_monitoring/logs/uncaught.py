@@ -85,5 +85,6 @@ def _run(run: Callable[[], object], name: str) -> None:
     except Exception as error:
         if not _is_told(error, process=name):
             raise
+        process.crash(error)
         # multiprocessing's own status for it, without its traceback.
         sys.exit(1)

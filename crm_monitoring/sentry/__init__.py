@@ -36,6 +36,7 @@ from crm_monitoring.sentry.spans import (
     start_query_span,
     trace_headers,
 )
+from crm_monitoring.sentry.thread_scopes import fork_scopes
 from crm_monitoring.sentry.tracing import is_unmonitored, trace_request
 from crm_monitoring.sentry.transport import (
     DELIVERY_FAILED,
@@ -64,6 +65,7 @@ __all__ = [
     "destination",
     "finish_query_span",
     "flush",
+    "fork_scopes",
     "get_traces_sample_rate",
     "has_receivers",
     "ignore_also",

@@ -17,7 +17,6 @@ from crm_monitoring.sentry.sampling import sample_rate
 from crm_monitoring.sentry.sdk import BaseClient, Integration
 from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers
 from crm_monitoring.sentry.tuning.serializer import PlainParts
-from crm_monitoring.sentry.tuning.threads import PlainThreadsIntegration
 
 Hook = Callable[[Any, Any], Any]
 
@@ -31,6 +30,7 @@ _UNWANTED = frozenset(
         "modules",  # every installed package on every event: weight, and a map for an attacker
         "atexit",  # the process closes the client itself, and then says what was lost
         "dedupe",  # our gate knows whole chains of exceptions, not just the last one
+        "threading",  # ours carries the running work too, and leaves calls of asgiref alone
         "logging",  # our processor reports log lines, once and with a title
         "celery",  # its tasks are units of work, which it would report once more
     )
@@ -138,8 +138,6 @@ def _integrations(config: conf.Config, given: Mapping[str, Any]) -> list[Integra
         RequestIntegration(adds_sources=_leaves_sources_to_us(given)),
         *(_LeftOut(identifier) for identifier in sorted(_UNWANTED)),
     ]
-    if given.get("default_integrations", True) and (_has_destination(config, given) or has_receivers()):
-        own.append(PlainThreadsIntegration())
     theirs = list(given.get("integrations") or ())
     # One that the project names itself stands in for ours, the SDK's own DjangoIntegration too.
     settled = _named(given) | {disabled.identifier for disabled in given.get("disabled_integrations") or ()}

@@ -21,8 +21,6 @@ from sentry_sdk.envelope import Envelope, Item
 from sentry_sdk.integrations import Integration
 
 # Those of the SDK's own that are documented to be configured or left out. Without them: the SDK's defaults.
-from sentry_sdk.integrations.threading import ThreadingIntegration
-
 # A processor for the events of all clients; `use_scope` and its sibling run a block on a scope that was kept; the other tells
 # whether the project wants cookies in its events. Without them: no request on an event, no late report, no cookies.
 from sentry_sdk.scope import add_global_event_processor, should_send_default_pii, use_isolation_scope, use_scope
@@ -71,7 +69,6 @@ __all__ = [
     "SessionFlusher",
     "Span",
     "StreamedSpan",
-    "ThreadingIntegration",
     "Transaction",
     "add_global_event_processor",
     "add_global_repr_processor",

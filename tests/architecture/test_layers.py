@@ -30,7 +30,7 @@ FLOORS = {
         ("callers", "event_size", "quota", "sampling", "scrubbed", "sdk"),
         ("exceptions", "marks", "mode", "sessions", "tuning"),
         ("breadcrumbs", "spans"),
-        ("failures", "request_data", "tracing", "unit_trace"),
+        ("failures", "request_data", "thread_scopes", "tracing", "unit_trace"),
         ("before_send", "events", "sensitive_variables"),
         ("django",),
         ("transport",),
@@ -60,6 +60,7 @@ DOORS_OF_THEIR_OWN = {
     "integrations.channels",
     "integrations.commands",
     "integrations.tasks",
+    "integrations.threads",
     # Each is off by one switch, and only where it is on is it loaded.
     "sentry.tuning",
     # A folder of Django's.
