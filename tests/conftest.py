@@ -26,6 +26,7 @@ from crm_monitoring import conf, faults, hooks, scrubbing, work
 from crm_monitoring.dashboard import apps as dashboard
 from crm_monitoring.hooks import Record
 from crm_monitoring.sentry.transport import MemoryTransport
+from tests import version3
 from tests.clients import ASGIClient, WSGIClient
 
 # CPUs are shared, and a run that fails fails again.
@@ -33,6 +34,10 @@ hypothesis.settings.register_profile(
     "crm_monitoring", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("crm_monitoring")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    version3.skip_what_is_gone(items)
 
 
 @pytest.hookimpl(wrapper=True)

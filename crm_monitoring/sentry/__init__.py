@@ -26,7 +26,7 @@ from crm_monitoring.sentry.events import (
     set_user_context,
 )
 from crm_monitoring.sentry.failures import ignore_also, is_held, leave_unit, send_held, send_overdue
-from crm_monitoring.sentry.sdk import Envelope
+from crm_monitoring.sentry.sdk import LIMITS, Envelope
 from crm_monitoring.sentry.spans import (
     AnySpan,
     OperationSpan,
@@ -52,6 +52,7 @@ __all__ = [
     "AnySpan",
     "Envelope",
     "MemoryTransport",
+    "LIMITS",
     "OperationSpan",
     "SentryStatus",
     "UnitTrace",

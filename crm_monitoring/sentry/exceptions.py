@@ -33,7 +33,7 @@ def described(
     """
     links = list(_links(error))
     if len(links) <= MAX_EXCEPTIONS:
-        return event_from_exception(error, client_options=dict(options), mechanism=mechanism)
+        return event_from_exception(error, options, mechanism)
     half = MAX_EXCEPTIONS // 2
     values = [_value(link, options, mechanism) for link in (*links[:half], *links[-half:])]
     event = {

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import sentry_sdk
 
-from crm_monitoring.sentry.sdk import BaseClient, Integration
+from crm_monitoring.sentry.sdk import STREAMS_ONLY, BaseClient, Integration
 
 SDKS_OWN = "django"
 """What the SDK's own DjangoIntegration is known by. What a first `sentry_sdk.init` patches asks each client for it."""
@@ -84,7 +84,7 @@ def _mode_of(client: BaseClient) -> Mode:
 def is_streaming(options: Mapping[str, Any]) -> bool:
     """Whether a client with these options sends each span by itself."""
     lifecycle = options.get("trace_lifecycle") or (options.get("_experiments") or {}).get("trace_lifecycle")
-    return lifecycle == "stream"
+    return STREAMS_ONLY or lifecycle == "stream"
 
 
 # Without `init_sentry` nobody asked us to watch.

@@ -14,7 +14,7 @@ from crm_monitoring.sentry.before_send import Gate
 from crm_monitoring.sentry.django import RequestIntegration
 from crm_monitoring.sentry.mode import SDKS_OWN, OwnIntegration, is_streaming
 from crm_monitoring.sentry.sampling import sample_rate
-from crm_monitoring.sentry.sdk import BaseClient, Integration
+from crm_monitoring.sentry.sdk import DEFAULT_OPTIONS, BaseClient, Integration, collection
 from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers
 from crm_monitoring.sentry.tuning.serializer import PlainParts
 
@@ -69,10 +69,10 @@ def make_options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> d
         "shutdown_timeout": config.SHUTDOWN_SECONDS,
         # Our gate searches everything, with the same list for lines and events; the SDK's would search the top of a few places before.
         # The SDK refuses any beside `data_collection`, and then has none itself.
-        **({} if "data_collection" in given else {"event_scrubber": PlainParts()}),
+        **({"event_scrubber": PlainParts()} if _has_scrubber(given) else {}),
         **given,
-        # Its way to read them is the dearest part of an event.
-        **({"include_source_context": False} if _leaves_sources_to_us(given) else {}),
+        # Its way to read sources is the dearest part of an event.
+        **collection(given, has_sources=not _leaves_sources_to_us(given)),
         # Where we are a checkout within the project, a frame of ours is not the project's all the same.
         "in_app_exclude": [*(given.get("in_app_exclude") or ()), "crm_monitoring"],
         "integrations": _integrations(config, given),
@@ -93,6 +93,10 @@ def make_options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> d
     return options
 
 
+def _has_scrubber(given: Mapping[str, Any]) -> bool:
+    return "event_scrubber" in DEFAULT_OPTIONS and "data_collection" not in given
+
+
 def make_hooks(given: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
     """Return the SDK's hooks, each of which runs the one in `given` first and then the gate's."""
     hooks = {
@@ -103,7 +107,7 @@ def make_hooks(given: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
     }
     if is_streaming(given):
         hooks["before_send_span"] = _blanked(_after(given, "before_send_span", gate.telemetry))
-    return hooks
+    return {name: hook for name, hook in hooks.items() if name in DEFAULT_OPTIONS}
 
 
 class _LeftOut(Integration):

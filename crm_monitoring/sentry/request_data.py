@@ -17,7 +17,7 @@ from crm_monitoring.scrubbing import FILTERED
 from crm_monitoring.sentry.breadcrumbs import add_breadcrumbs, host_of
 from crm_monitoring.sentry.sdk import (
     add_request_body,
-    should_send_default_pii,
+    collects_cookies,
     template_frame,
     walk_exception_chain,
 )
@@ -109,7 +109,7 @@ def _add_body(event: Any, hint: Any, request: HttpRequest) -> None:
     # Sent in chunks, it has no announced length, by which the limit on its size goes.
     if _has_read(request) and request.META.get("CONTENT_LENGTH"):
         add_request_body(event, _drf_request(hint, request) or request)
-    elif should_send_default_pii():
+    elif collects_cookies():
         event["request"]["cookies"] = {
             name: FILTERED if name in (settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME) else value
             for name, value in request.COOKIES.items()

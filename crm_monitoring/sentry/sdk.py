@@ -6,7 +6,10 @@ No other module imports from inside the SDK, so that what a new version of it mo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
 
 # A client without a transport: what `get_client` returns is typed by it. Without it: no types.
 from sentry_sdk.client import BaseClient
@@ -20,13 +23,9 @@ from sentry_sdk.envelope import Envelope, Item
 # The documented base of integrations: ours is one. Without it: no crash of a view is reported.
 from sentry_sdk.integrations import Integration
 
-# Those of the SDK's own that are documented to be configured or left out. Without them: the SDK's defaults.
-# A processor for the events of all clients; `use_scope` and its sibling run a block on a scope that was kept; the other tells
-# whether the project wants cookies in its events. Without them: no request on an event, no late report, no cookies.
-from sentry_sdk.scope import add_global_event_processor, should_send_default_pii, use_isolation_scope, use_scope
-
-# The scrubber is the last to see an event before it is serialised. Without it: an event takes twice the time.
-from sentry_sdk.scrubber import EventScrubber
+# A processor for the events of all clients; `use_scope` and its sibling run a block on a scope that was kept. Without them: no
+# request on an event, no late report.
+from sentry_sdk.scope import add_global_event_processor, use_isolation_scope, use_scope
 
 # How a value of our choice is shown on a frame. Without it: an event that meets a QuerySet runs its query.
 from sentry_sdk.serializer import add_global_repr_processor
@@ -39,9 +38,6 @@ from sentry_sdk.traces import StreamedSpan
 from sentry_sdk.traces import continue_trace as continue_streamed_trace
 from sentry_sdk.traces import start_span as start_streamed_span
 
-# Spans that travel with their transaction. Without them: spans are streamed.
-from sentry_sdk.tracing import Span, Transaction
-
 # Where in which trace something stands, and what its caller says of it. Without them: each request begins a trace of its own.
 from sentry_sdk.tracing_utils import Baggage, PropagationContext
 
@@ -49,13 +45,41 @@ from sentry_sdk.tracing_utils import Baggage, PropagationContext
 from sentry_sdk.types import Event, Hint, SamplingContext
 
 # An exception with its stack as an event has it, alone and with the chain it stands in. Without them: no exception is reported.
-from sentry_sdk.utils import event_from_exception, single_exception_from_error_tuple, walk_exception_chain
+from sentry_sdk.utils import event_from_exception as _event_from_exception
+from sentry_sdk.utils import single_exception_from_error_tuple, walk_exception_chain
+
+try:
+    # The scrubber is the last to see an event before it is serialised. Without it: an event takes twice the time.
+    from sentry_sdk.scrubber import EventScrubber
+
+    # Spans that travel with their transaction. Without them: spans are streamed.
+    from sentry_sdk.tracing import Span, Transaction
+
+    STREAMS_ONLY = False
+    """Whether spans are always streamed, and nothing is a transaction: version 3."""
+except ImportError:  # pragma: no cover - version 3, against which .ci/run tests by itself
+    STREAMS_ONLY = True
+
+    class EventScrubber:  # type: ignore[no-redef]
+        """Nothing is one."""
+
+    class Span:  # type: ignore[no-redef]
+        """Nothing is one."""
+
+    class Transaction(Span):  # type: ignore[no-redef]
+        """Nothing is one."""
+
+        __slots__ = ("name", "op", "origin", "sampled", "source")
+
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from sentry_sdk import Scope
 
 __all__ = [
     "DEFAULT_OPTIONS",
+    "LIMITS",
+    "STREAMS_ONLY",
     "Baggage",
     "BaseClient",
     "Envelope",
@@ -73,16 +97,86 @@ __all__ = [
     "add_global_event_processor",
     "add_global_repr_processor",
     "add_request_body",
+    "collection",
+    "collects_cookies",
     "continue_streamed_trace",
     "event_from_exception",
     "single_exception_from_error_tuple",
-    "should_send_default_pii",
     "start_streamed_span",
+    "streamed_span",
     "template_frame",
     "use_isolation_scope",
     "use_scope",
     "walk_exception_chain",
 ]
+
+
+LIMITS: tuple[str, ...] = (
+    (
+        "There are no transactions: each span is sent by itself, and `before_send_transaction` and `trace_ignore_status_codes` are gone.",
+        "`send_default_pii`, `include_local_variables`, `include_source_context` and `event_scrubber` are gone: see `data_collection`.",
+        "Its serializer walks each event twice, value by value, so an event takes about twice the time.",
+    )
+    if STREAMS_ONLY
+    else ()
+)
+"""What the SDK that is installed cannot do, one sentence each."""
+
+# What version 3 may put on events and spans by itself. It is told all, for it collects everything that nobody forbids; what our
+# hooks search on its way out may stay.
+_COLLECTED: Mapping[str, Any] = {
+    "user_info": False,
+    "cookies": {"mode": "off"},
+    "http_headers": {"request": {"mode": "off"}},
+    "http_bodies": ["incoming_request"],
+    "url_query_params": {"mode": "denylist"},
+    "graphql": {"document": False, "variables": False},
+    "gen_ai": {"inputs": False, "outputs": False},
+    "mcp": {"inputs": False, "outputs": False},
+    "database_query_data": False,
+    "queues": False,
+    "stack_frame_variables": True,
+}
+
+
+def collection(given: Mapping[str, Any], *, has_sources: bool) -> dict[str, Any]:
+    """
+    Return the options that say what the SDK may put on events by itself.
+
+    Args:
+        given: The project's options. What they say of `data_collection` counts, key by key.
+        has_sources: The lines of code around frames among it.
+    """
+    if not STREAMS_ONLY:
+        return {} if has_sources else {"include_source_context": False}
+    sources = {} if has_sources else {"frame_context_lines": 0}
+    collected = {**_COLLECTED, **sources, **(given.get("data_collection") or {})}
+    # Of a message it would tell where it was captured, with all variables there.
+    return {"data_collection": collected, "attach_stacktrace": given.get("attach_stacktrace", False)}
+
+
+def streamed_span(scope: Scope) -> StreamedSpan | None:
+    """Return the innermost of the spans that are sent one by one."""
+    name = "span" if STREAMS_ONLY else "streamed_span"
+    span: StreamedSpan | None = getattr(scope, name)
+    return span
+
+
+def event_from_exception(
+    error: BaseException, options: Mapping[str, Any], mechanism: dict[str, Any]
+) -> tuple[Event, dict[str, Any]]:
+    """Return the event for `error`, and its hint. Version 3 takes the options from the client that runs."""
+    told = {} if STREAMS_ONLY else {"client_options": dict(options)}
+    return _event_from_exception(error, mechanism=mechanism, **told)
+
+
+def collects_cookies() -> bool:
+    """Whether the client that runs wants cookies in its events."""
+    options = sentry_sdk.get_client().options
+    collection = options.get("data_collection") or {}
+    if not collection.get("provided_by_user", STREAMS_ONLY):
+        return bool(options.get("send_default_pii"))
+    return bool(collection["cookies"]["mode"] != "off")
 
 
 def add_request_body(event: Event, request: HttpRequest) -> None:

@@ -10,7 +10,7 @@ from sentry_sdk import Scope
 
 from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry.mode import Mode, mode
-from crm_monitoring.sentry.sdk import Span, StreamedSpan, start_streamed_span, use_scope
+from crm_monitoring.sentry.sdk import Span, StreamedSpan, start_streamed_span, streamed_span, use_scope
 from crm_monitoring.work import current_request, url_scrubber
 
 AnySpan = Span | StreamedSpan
@@ -20,7 +20,7 @@ _DB_ORIGIN = "auto.db.django"
 def current_span(how: Mode) -> AnySpan | None:
     """Return the innermost span of what runs now, in either of the SDK's modes."""
     scope = sentry_sdk.get_current_scope()
-    return scope.streamed_span if how.is_streaming else scope.span
+    return streamed_span(scope) if how.is_streaming else scope.span
 
 
 def current_trace_id() -> str | None:

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
 from django.apps import apps
@@ -127,6 +128,8 @@ class Check(Subcommand):
     def _print(self, report: Mapping[str, Any], messages: Iterable[CheckMessage], setting: Mapping[str, Any]) -> None:
         self._section("Where events go", [report["destination"]])
         self._section("What is on", [*_pairs(report["sentry"], "sentry."), *_pairs(report["logging"], "logging.")])
+        if sentry.LIMITS:
+            self._section(f"What sentry_sdk {version('sentry-sdk')} cannot do", sentry.LIMITS)
         self._section("Setting", _pairs(setting))
         self._section("Lost in this process", _pairs(report["lost"]))
         self._section("Problems", [*self._described(messages), *faults.sentences()])

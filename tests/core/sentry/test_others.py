@@ -16,10 +16,10 @@ from sentry_sdk import Transport
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.integrations.django import DjangoIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
-from sentry_sdk.scrubber import EventScrubber
 
 from crm_monitoring import capture_message, checks, init_sentry, process
 from crm_monitoring.sentry import status
+from crm_monitoring.sentry.sdk import EventScrubber
 from tests.conftest import MemoryTransport
 from tests.e2e.receiver import Receiver
 

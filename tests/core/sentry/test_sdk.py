@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import sentry_sdk
+from django.core.management import call_command
 
+from crm_monitoring import sentry
 from crm_monitoring.sentry import sdk
 
 WING = Path(sdk.__file__).parent
@@ -34,3 +37,25 @@ def test_no_other_module_knows_the_inside_of_the_sdk(path: Path) -> None:
 @pytest.mark.parametrize("name", sdk.__all__)
 def test_each_name_is_there(name: str) -> None:
     assert getattr(sdk, name) is not None
+
+
+def test_version_3_is_told_to_collect_nothing_that_our_hooks_do_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk, "STREAMS_ONLY", True)
+
+    options = sdk.collection({"data_collection": {"queues": True}}, has_sources=False)
+
+    collected = options["data_collection"]
+    assert (collected["user_info"], collected["cookies"], collected["queues"]) == (False, {"mode": "off"}, True)
+    assert (collected["frame_context_lines"], options["attach_stacktrace"]) == (0, False)
+    assert "frame_context_lines" not in sdk.collection({}, has_sources=True)["data_collection"]
+
+
+@pytest.mark.django_db
+def test_the_command_names_what_the_installed_version_cannot_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sentry, "LIMITS", ("There are no transactions.",))
+
+    call_command("monitoring", "check")
+
+    assert f"What sentry_sdk {version('sentry-sdk')} cannot do\n  There are no transactions." in capsys.readouterr().out
