@@ -10,7 +10,7 @@ from django_structlog.celery.signals import bind_extra_task_metadata
 
 from crm_monitoring import conf, faults, process
 from crm_monitoring.logs import bind, bound
-from crm_monitoring.sentry import trace_headers, trace_of
+from crm_monitoring.sentry import TRACE_HEADERS, trace_headers
 from crm_monitoring.units import begin_unit, end_unit
 from crm_monitoring.work import Unit, current_work
 
@@ -61,7 +61,7 @@ def _send_ids(headers: dict[str, Any] | None = None, **kwargs: Any) -> None:
 def _begin_task(task_id: str, task: Task[..., Any], **kwargs: Any) -> None:
     sent = vars(task.request)
     fields = {**_fields_of(task_id, task), "request_id": sent.get(HEADER)}
-    headers = trace_of(sent.get("sentry-trace"), sent.get("baggage"))
+    headers = {name: sent[name] for name in TRACE_HEADERS if sent.get(name)}
     _running[task_id] = begin_unit(task.name, "task", fields, headers)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from crm_monitoring.sentry.callers import trace_of
 from crm_monitoring.sentry.client import (
     SentryStatus,
     captured,
@@ -46,6 +45,7 @@ from crm_monitoring.sentry.transport import (
     unregister_receiver,
 )
 from crm_monitoring.sentry.unit_trace import UnitTrace
+from crm_monitoring.sentry.w3c import TRACE_HEADERS
 
 __all__ = [
     "DELIVERY_FAILED",
@@ -53,6 +53,7 @@ __all__ = [
     "Envelope",
     "MemoryTransport",
     "LIMITS",
+    "TRACE_HEADERS",
     "OperationSpan",
     "SentryStatus",
     "UnitTrace",
@@ -87,7 +88,6 @@ __all__ = [
     "start_query_span",
     "status",
     "trace_headers",
-    "trace_of",
     "trace_request",
     "unregister_receiver",
 ]

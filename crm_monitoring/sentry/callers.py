@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 _TRACE = re.compile(r"[ \t]*[0-9a-f]{32}-[0-9a-f]{16}(?:-[01])?[ \t]*\Z")
 _RATES = re.compile(r"(?:\A|,)\s*sentry-sample_(?:rate|rand)\s*=([^,;]*)")
 _MAX_BAGGAGE = 8192
-
-
-def trace_of_caller(meta: Mapping[str, Any]) -> dict[str, str]:
-    """
-    Return "sentry-trace" and "baggage" of a request's META, empty where there is no trace. Baggage alone says nothing.
-    """
-    return trace_of(meta.get("HTTP_SENTRY_TRACE"), meta.get("HTTP_BAGGAGE"))
 
 
 def trace_of(trace: object, baggage: object) -> dict[str, str]:

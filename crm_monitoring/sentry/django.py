@@ -22,6 +22,7 @@ from crm_monitoring.sentry.sdk import add_global_event_processor, add_global_rep
 from crm_monitoring.sentry.sensitive_variables import hide_marked
 from crm_monitoring.sentry.sessions import outcome_of, worse
 from crm_monitoring.sentry.tuning.source_context import add_sources
+from crm_monitoring.sentry.w3c import write_on_calls
 from crm_monitoring.work import current_request, nearest_request
 
 
@@ -42,6 +43,7 @@ class RequestIntegration(OwnIntegration):
         got_request_exception.connect(_request_crashed, dispatch_uid="crm_monitoring")
         add_global_event_processor(_describe)
         add_global_repr_processor(_unevaluated)
+        write_on_calls()
 
 
 def _request_crashed(sender: Any, request: Any, **kwargs: Any) -> None:

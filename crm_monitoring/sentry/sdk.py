@@ -6,10 +6,12 @@ No other module imports from inside the SDK, so that what a new version of it mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
+from sentry_sdk import Scope
 
 # A client without a transport: what `get_client` returns is typed by it. Without it: no types.
 from sentry_sdk.client import BaseClient
@@ -74,7 +76,6 @@ except ImportError:  # pragma: no cover - version 3, against which .ci/run tests
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
-    from sentry_sdk import Scope
 
 __all__ = [
     "DEFAULT_OPTIONS",
@@ -101,6 +102,7 @@ __all__ = [
     "collects_cookies",
     "continue_streamed_trace",
     "event_from_exception",
+    "extend_outgoing",
     "single_exception_from_error_tuple",
     "start_streamed_span",
     "streamed_span",
@@ -153,6 +155,21 @@ def collection(given: Mapping[str, Any], *, has_sources: bool) -> dict[str, Any]
     collected = {**_COLLECTED, **sources, **(given.get("data_collection") or {})}
     # Of a message it would tell where it was captured, with all variables there.
     return {"data_collection": collected, "attach_stacktrace": given.get("attach_stacktrace", False)}
+
+
+def extend_outgoing(extended: Callable[[Iterator[tuple[str, str]]], Iterator[tuple[str, str]]]) -> None:
+    """
+    Let `extended` see the headers that name the trace, wherever the SDK writes them: on each call, in each message.
+
+    There is no hook for it, but all of its integrations ask this one method, which it documents. Without it: Sentry's headers alone.
+    """
+    plain = Scope.iter_trace_propagation_headers
+
+    @wraps(plain)
+    def iter_trace_propagation_headers(self: Scope, *args: Any, **kwargs: Any) -> Iterator[tuple[str, str]]:
+        yield from extended(plain(self, *args, **kwargs))
+
+    Scope.iter_trace_propagation_headers = iter_trace_propagation_headers  # type: ignore[method-assign, assignment]
 
 
 def streamed_span(scope: Scope) -> StreamedSpan | None:

@@ -11,6 +11,7 @@ from sentry_sdk import Scope
 from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry.mode import Mode, mode
 from crm_monitoring.sentry.sdk import Span, StreamedSpan, start_streamed_span, streamed_span, use_scope
+from crm_monitoring.sentry.w3c import with_w3c
 from crm_monitoring.work import current_request, url_scrubber
 
 AnySpan = Span | StreamedSpan
@@ -30,9 +31,9 @@ def current_trace_id() -> str | None:
 
 
 def trace_headers() -> dict[str, str]:
-    """Return what names the trace that what runs now is part of, for whoever goes on with it: "sentry-trace" and "baggage"."""
+    """Return what names the trace that what runs now is part of, for whoever goes on with it: see `w3c.TRACE_HEADERS`."""
     known = {"sentry-trace": sentry_sdk.get_traceparent(), "baggage": sentry_sdk.get_baggage()}
-    return {name: value for name, value in known.items() if value}
+    return with_w3c({name: value for name, value in known.items() if value})
 
 
 def start_query_span(sql: str, vendor: str, database: str) -> AnySpan | None:

@@ -14,7 +14,6 @@ from crm_monitoring.records import UNROUTED
 from crm_monitoring.requests import endpoint_of, resolved, route_of
 from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry import sessions
-from crm_monitoring.sentry.callers import trace_of_caller
 from crm_monitoring.sentry.mode import Mode, mode
 from crm_monitoring.sentry.sdk import (
     PropagationContext,
@@ -25,6 +24,7 @@ from crm_monitoring.sentry.sdk import (
 )
 from crm_monitoring.sentry.spans import AnySpan, current_span
 from crm_monitoring.sentry.tuning.unsampled import Place, UnsampledTransaction
+from crm_monitoring.sentry.w3c import TRACE_HEADERS, continued
 from crm_monitoring.work import url_scrubber
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _OP = "http.server"
 _ORIGIN = "auto.http.django"
+_META = tuple((name, f"HTTP_{name.upper().replace('-', '_')}") for name in TRACE_HEADERS)
 _DRAWS = 1_000_000  # six digits, and never rounded up to 1
 
 
@@ -81,7 +82,7 @@ class RequestTrace:
     def _begin(self, request: HttpRequest, request_id: str, method: str) -> None:
         self._scope.clear_breadcrumbs()
         self._scope.set_tag("request_id", request_id)
-        headers = trace_of_caller(request.META)
+        headers = _trace_headers(request.META)
         if not self._is_monitored or not self._how.is_tracing or method not in conf.get().TRACES_METHODS:
             self._propagate(headers)
         elif self._how.is_streaming:
@@ -245,6 +246,11 @@ def trace_request(request: HttpRequest, request_id: str, method: str, *, unmonit
     if unmonitored:
         trace.discard()
     return trace
+
+
+def _trace_headers(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the caller says of its trace; its baggage alone says nothing."""
+    return continued({name: meta[key] for name, key in _META if key in meta})
 
 
 def is_unmonitored(view: Any) -> bool:

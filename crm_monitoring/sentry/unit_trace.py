@@ -13,6 +13,7 @@ from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry.mode import Mode, mode
 from crm_monitoring.sentry.sdk import StreamedSpan, Transaction, continue_streamed_trace, start_streamed_span
 from crm_monitoring.sentry.spans import AnySpan, current_span
+from crm_monitoring.sentry.w3c import continued
 from crm_monitoring.work import current_work, url_scrubber
 
 _ORIGIN = "auto.function.crm_monitoring"
@@ -29,7 +30,7 @@ class UnitTrace:
         name: The transaction of its events: "send_invoices".
         source: Sentry's word for where the name comes from.
         operation: Sentry's word for what the transaction is, "queue.task"; empty for a unit that makes none.
-        headers: What whoever asked for the unit says of the trace: "sentry-trace" and "baggage".
+        headers: What whoever asked for the unit says of the trace: see `w3c.TRACE_HEADERS`.
 
     Attributes:
         trace_id: 32 hexadecimal digits.
@@ -45,6 +46,7 @@ class UnitTrace:
         self._how = how = mode()
         self.given_name: str | None = None
         self._segment: AnySpan | None = None
+        headers = continued(headers)
         with ExitStack() as stack:
             self._scope: Scope = stack.enter_context(sentry_sdk.isolation_scope())
             self._begin(how, name, source, operation, headers)
