@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
 from django.urls import path
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
@@ -506,7 +507,7 @@ def test_flushing_hands_what_is_held_to_receivers_too(monitoring: Any) -> None:
     received: list[Any] = []
     monitoring()
     register_receiver(received.append)
-    unit = work.Request(HttpRequest(), "7", "GET")
+    unit = work.Request(RequestFactory().get("/"), "7", "GET")
     work.use(unit)
     try:
         breakages.logged_in_an_except_block()
