@@ -28,7 +28,7 @@ FLOORS = {
     ),
     "sentry": (
         ("callers", "event_size", "quota", "sampling", "scrubbed", "sdk"),
-        ("exceptions", "marks", "mode", "sessions", "tuning"),
+        ("exceptions", "marks", "mode", "sessions", "tuning", "w3c"),
         ("breadcrumbs", "spans"),
         ("failures", "request_data", "thread_scopes", "tracing", "unit_trace"),
         ("before_send", "events", "sensitive_variables"),
