@@ -12,8 +12,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
+from inspect import Parameter, signature
 from time import monotonic
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,12 +71,45 @@ def _tell(where: str, error: Exception) -> None:
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
-    """Make `function` return None, and count, where it would have raised into the host's code."""
+    """
+    Make `function` return None, and count, where it would have raised into the host's code.
+
+    One whose one or two parameters are positional only is guarded for next to nothing, so those that run in every request are.
+    """
+    kinds = [parameter.kind for parameter in signature(function).parameters.values()]
+    if kinds == [Parameter.POSITIONAL_ONLY]:
+        return _guarded_of_one(function)
+    if kinds == [Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_ONLY]:
+        return _guarded_of_two(function)
 
     @wraps(function)
     def guard(*args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
             return function(*args, **kwargs)
+        except Exception as error:
+            record(function.__name__, error)
+            return None
+
+    return guard
+
+
+def _guarded_of_one(function: Callable[..., T]) -> Callable[..., T | None]:
+    @wraps(function)
+    def guard(one: Any, /) -> T | None:
+        try:
+            return function(one)
+        except Exception as error:
+            record(function.__name__, error)
+            return None
+
+    return guard
+
+
+def _guarded_of_two(function: Callable[..., T]) -> Callable[..., T | None]:
+    @wraps(function)
+    def guard(one: Any, other: Any, /) -> T | None:
+        try:
+            return function(one, other)
         except Exception as error:
             record(function.__name__, error)
             return None

@@ -154,7 +154,7 @@ def _count_statement(request: Request, sql: str, threshold: int) -> None:
         request.repeated[sql] = _place(request)
 
 
-def tell_n_plus_one(request: Request) -> None:
+def tell_n_plus_one(request: Request, /) -> None:
     """Log each statement that the request repeated too often, once, with its final count."""
     for sql, found in request.repeated.items():
         logger.warning(

@@ -256,7 +256,7 @@ def url_scrubber() -> TextScrubber | None:
 
 
 @faults.guarded
-def _route(request: HttpRequest) -> str:
+def _route(request: HttpRequest, /) -> str:
     return route_of(match_of(request))
 
 
@@ -267,7 +267,7 @@ def url_secrets_of(request: HttpRequest) -> UrlSecrets:
 
 
 @faults.guarded
-def _readable_secrets(request: HttpRequest) -> UrlSecrets:
+def _readable_secrets(request: HttpRequest, /) -> UrlSecrets:
     match = request.resolver_match or resolved(request)
     return UrlSecrets(request.path, match.kwargs if match is not None else {})
 

@@ -111,7 +111,7 @@ def _take_over_logging() -> None:
 
 
 @faults.guarded
-def _begin(request: HttpRequest) -> Request:
+def _begin(request: HttpRequest, /) -> Request:
     return lifecycle.begin(request)
 
 
@@ -144,7 +144,7 @@ def _abort(work: Request | None, error: BaseException) -> None:
 
 
 @faults.guarded
-def _finish(work: Request | None, response: HttpResponseBase) -> None:
+def _finish(work: Request | None, response: HttpResponseBase, /) -> None:
     if work is None:
         return
     if isinstance(response, HttpResponseBase):

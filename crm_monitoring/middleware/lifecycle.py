@@ -23,7 +23,7 @@ from crm_monitoring.sentry import (
     send_held,
     trace_request,
 )
-from crm_monitoring.work import Request, Work, current_request, current_work, use
+from crm_monitoring.work import Request, RequestTrace, Work, current_request, current_work, use
 
 logger = get_logger("crm_monitoring.requests")
 
@@ -39,7 +39,7 @@ def begin(request: HttpRequest) -> Request:
         work.outer_bound = bound()
     _bind(work)
     work.unmonitored = bool(_is_unmonitored_path(request.path_info))
-    work.trace = _trace(request, work.request_id, work.method, unmonitored=work.unmonitored)
+    work.trace = _trace(work)
     use(work)
     return work
 
@@ -48,9 +48,13 @@ def begin(request: HttpRequest) -> Request:
 
 
 _request_id = faults.guarded(request_id_of)
-_trace = faults.guarded(trace_request)
 _is_unmonitored_path = faults.guarded(is_unmonitored_path)
 _tell_n_plus_one = faults.guarded(tell_n_plus_one)
+
+
+@faults.guarded
+def _trace(work: Request, /) -> RequestTrace:
+    return trace_request(work.request, work.request_id, work.method, unmonitored=work.unmonitored)
 
 
 def _what_runs_around() -> Work | None:
@@ -62,7 +66,7 @@ def _what_runs_around() -> Work | None:
 
 
 @faults.guarded
-def _bind(work: Request) -> None:
+def _bind(work: Request, /) -> None:
     # Where code of others (django-structlog's receivers for Celery and tasks among it) looks for the id.
     rebind({"request_id": work.request_id})
     work.bound = _BOUND
@@ -72,7 +76,7 @@ def _bind(work: Request) -> None:
 
 
 @faults.guarded
-def send_id(work: Request, response: HttpResponseBase) -> None:
+def send_id(work: Request, response: HttpResponseBase, /) -> None:
     """Tell the client the request's id."""
     response[conf.get().REQUEST_ID_HEADER] = work.request_id
 
@@ -88,7 +92,7 @@ def status_of(work: Request, response: HttpResponseBase) -> int:
 
 
 @faults.guarded
-def report_answered(work: Request, status: int) -> None:
+def report_answered(work: Request, status: int, /) -> None:
     """Report what Django or the view answered itself, where the setting asks for it."""
     if work.event_id is not None or work.error is not None:
         return
@@ -117,7 +121,7 @@ def fail(work: Request, error: BaseException) -> None:
 
 
 @faults.guarded
-def size_of(response: object) -> int | None:
+def size_of(response: object, /) -> int | None:
     """Return the number of bytes in the response's body, None where nobody knows before it is sent."""
     if not isinstance(response, HttpResponseBase):
         return None
@@ -146,7 +150,7 @@ def conclude(work: Request, status: int, response_bytes: int | None = None) -> N
 
 
 @faults.guarded
-def _has_unmonitored_view(request: HttpRequest) -> bool:
+def _has_unmonitored_view(request: HttpRequest, /) -> bool:
     match = request.resolver_match
     return match is not None and is_unmonitored(match.func)
 
@@ -176,7 +180,7 @@ _client_ip = faults.guarded(client_ip)
 
 
 @faults.guarded
-def _log(work: Request, record: RequestRecord) -> None:
+def _log(work: Request, record: RequestRecord, /) -> None:
     fields: dict[str, Any] = {
         **work.extra,
         "method": record.method,
@@ -211,7 +215,7 @@ def _level(work: Request, record: RequestRecord) -> str:
 
 
 @faults.guarded
-def _close_trace(work: Request, status: int) -> None:
+def _close_trace(work: Request, status: int, /) -> None:
     if work.trace is None:
         return
     if work.unmonitored:

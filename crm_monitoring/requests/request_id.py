@@ -14,7 +14,7 @@ from crm_monitoring.scrubbing import scrub_text
 _VALID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 
-def request_id_of(request: HttpRequest) -> str:
+def request_id_of(request: HttpRequest, /) -> str:
     """Return the id the caller sent, if it is trusted, harmless and no secret, else a new one of 32 hexadecimal digits."""
     config = conf.get()
     if config.TRUST_REQUEST_ID:

@@ -12,7 +12,7 @@ from crm_monitoring import conf
 _SETTINGS = ("STATIC_URL", "MEDIA_URL")
 
 
-def is_unmonitored_path(path: str) -> bool:
+def is_unmonitored_path(path: str, /) -> bool:
     """Whether UNMONITORED_PATHS names the path, or one that it is below of."""
     paths = _paths()
     return path.startswith(paths) and any(path == known or path.startswith(f"{known.rstrip('/')}/") for known in paths)

@@ -32,7 +32,7 @@ def evaluated_user(request: HttpRequest) -> Any | None:
 
 
 @faults.guarded
-def evaluated_user_id(request: HttpRequest) -> str | None:
+def evaluated_user_id(request: HttpRequest, /) -> str | None:
     """
     Return the primary key of `evaluated_user` as text, None for nobody and for anonymous users.
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -104,13 +105,33 @@ def test_logging_that_fails_is_counted_and_raises_nothing() -> None:
     ]
 
 
-def test_a_guarded_function_returns_what_it_returns() -> None:
-    assert faults.guarded(int)("7") == 7
+def _number(text: str) -> int:
+    return int(text)
 
 
-def test_a_guarded_function_returns_none_where_it_would_raise() -> None:
-    assert faults.guarded(int)("seven") is None
-    assert faults.sentences() == ["int failed 1 time, last with ValueError."]
+def _number_of_one(text: str, /) -> int:
+    return int(text)
+
+
+def _number_of_two(text: str, other: str, /) -> int:
+    return int(text) + int(other)
+
+
+SHAPES = [(_number, ("7",)), (_number_of_one, ("7",)), (_number_of_two, ("5", "2"))]
+
+
+@pytest.mark.parametrize(("function", "arguments"), SHAPES)
+def test_a_guarded_function_returns_what_it_returns(function: Any, arguments: tuple[str, ...]) -> None:
+    guarded = faults.guarded(function)
+
+    assert guarded(*arguments) == 7
+    assert guarded.__wrapped__ is function  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("function", "arguments"), SHAPES)
+def test_a_guarded_function_returns_none_where_it_would_raise(function: Any, arguments: tuple[str, ...]) -> None:
+    assert faults.guarded(function)(*["seven" for _ in arguments]) is None
+    assert faults.sentences() == [f"{function.__name__} failed 1 time, last with ValueError."]
 
 
 def test_a_guard_lets_the_end_of_the_process_through() -> None:
