@@ -46,6 +46,11 @@ class DashboardConfig(conf.Keys):
         "Dashboard: where alerts go, by name: e-mail, Slack, webhooks. Empty: nowhere, and no rule is evaluated.",
         secret=True,
     )
+    DEPLOY_QUIET_SECONDS: int = key(
+        0,
+        parsing.whole(),
+        "Dashboard: seconds after `monitoring deploy` in which no alert of a figure begins there. New issues are told all the same.",
+    )
     CARDS: tuple[str, ...] = key(
         (),
         parsing.names,

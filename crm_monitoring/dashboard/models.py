@@ -306,8 +306,11 @@ class Alert(models.Model):
         environment: Empty for an issue, which may be in many.
         subject: An endpoint or operation, the key of an issue; empty for the environment as a whole.
         title: The subject as people read it.
-        since: When it last began to fire; of an issue, when it began or came back.
+        since: When it last began to be true; of an issue, when it began or came back.
+        over_since: When it began to be true no longer, while it still fires.
         last_sent: When its last message was queued.
+        muted_until: Until when nobody is told.
+        acknowledged_at: When somebody took it on: nobody is reminded until it is over. `acknowledged_by` says who.
         value: What was measured last, in the unit of the rule's threshold.
     """
 
@@ -315,6 +318,7 @@ class Alert(models.Model):
         """What is known of it."""
 
         OK = "ok", _("ok")
+        PENDING = "pending", _("pending")
         FIRING = "firing", _("firing")
         RESOLVED = "resolved", _("resolved")
 
@@ -324,8 +328,12 @@ class Alert(models.Model):
     title = models.CharField(max_length=300, blank=True)
     state = models.CharField(max_length=12, choices=State.choices, default=State.OK)
     since = MomentField(null=True, blank=True)
+    over_since = MomentField(null=True, blank=True)
     resolved_at = MomentField(null=True, blank=True)
     last_sent = MomentField(null=True, blank=True)
+    muted_until = MomentField(null=True, blank=True)
+    acknowledged_at = MomentField(null=True, blank=True)
+    acknowledged_by = models.CharField(max_length=NAME_LENGTH, blank=True, db_default="")
     value = models.FloatField(null=True, blank=True)
 
     class Meta:

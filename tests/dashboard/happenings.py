@@ -17,7 +17,13 @@ from crm_monitoring.rendering import dumps
 def event(title: str = "no such category", **given: Any) -> dict[str, Any]:
     """An event with an exception as Sentry has it."""
     frames = [
-        {"module": "django.core.handlers", "filename": "django/core/handlers/base.py", "function": "get", "lineno": 7},
+        {
+            "module": "django.core.handlers",
+            "filename": "django/core/handlers/base.py",
+            "function": "get",
+            "lineno": 7,
+            "in_app": False,
+        },
         {"module": "shop.views", "filename": "shop/views.py", "function": "buy", "lineno": 42, "in_app": True},
     ]
     value = {"type": "ValueError", "value": title, "stacktrace": {"frames": frames}}

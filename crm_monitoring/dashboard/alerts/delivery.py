@@ -20,7 +20,7 @@ from crm_monitoring.dashboard.alerts.channels import Channel, NotSent
 from crm_monitoring.dashboard.alerts.messages import Message, from_json
 from crm_monitoring.dashboard.models import Delivery
 from crm_monitoring.dashboard.posting import TIMEOUT_SECONDS
-from crm_monitoring.dashboard.store import alerts, database
+from crm_monitoring.dashboard.store import database, deliveries
 from crm_monitoring.extending import after_fork
 from crm_monitoring.faults import guarded
 
@@ -101,7 +101,7 @@ class _Sender:
         current = self._current
         if current is not None and self._thread.is_alive():
             self._outcome.error = TimeoutError.__name__
-            alerts.note_failed(current, self._outcome.error, time())
+            deliveries.note_failed(current, self._outcome.error, time())
         return self._outcome
 
     @guarded
@@ -114,7 +114,7 @@ class _Sender:
             BaseDatabaseWrapper.close(connections[database()])
 
     def _send_next(self) -> bool:
-        delivery = alerts.claim(self.channel.name, time())
+        delivery = deliveries.claim(self.channel.name, time())
         if delivery is None:
             return False
         self._current = delivery
@@ -122,10 +122,10 @@ class _Sender:
             channels.send(self.channel, from_json(delivery.body), str(delivery.pk))
         except NotSent as error:
             self._outcome.error = error.reason
-            alerts.note_failed(delivery, error.reason, time(), error.retry_after)
+            deliveries.note_failed(delivery, error.reason, time(), error.retry_after)
             return False
         else:
-            alerts.note_sent(delivery, time())
+            deliveries.note_sent(delivery, time())
             return True
         finally:
             self._current = None

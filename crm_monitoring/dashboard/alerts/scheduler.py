@@ -18,14 +18,14 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from crm_monitoring.dashboard import config
-from crm_monitoring.dashboard.alerts import channels, delivery, evaluation, messages, rules
+from crm_monitoring.dashboard.alerts import bundling, channels, delivery, evaluation, rules, writing
 from crm_monitoring.dashboard.alerts.delivery import Outcome
 from crm_monitoring.dashboard.alerts.evaluation import Change, Step
-from crm_monitoring.dashboard.alerts.rules import Finding, Rule
+from crm_monitoring.dashboard.alerts.rules import Rule
 from crm_monitoring.dashboard.fields import moment_of
-from crm_monitoring.dashboard.models import Alert
-from crm_monitoring.dashboard.store import alerts, database, leases
-from crm_monitoring.dashboard.store.alerts import Wanted
+from crm_monitoring.dashboard.models import Delivery
+from crm_monitoring.dashboard.store import alerts, database, deliveries, deploys, leases
+from crm_monitoring.dashboard.store.alerts import Queued
 from crm_monitoring.extending import after_fork
 from crm_monitoring.faults import guarded
 
@@ -48,7 +48,7 @@ def problems() -> list[str]:
     unusable = (*rules.problems(), *channels.problems())
     found = sorted({f"{problem.id}: {problem.key} cannot be used as it is set." for problem in unusable})
     try:
-        failing = alerts.failing()
+        failing = deliveries.failing()
     except Error:
         # That the database cannot be asked is told by whoever writes to it.
         return found
@@ -70,7 +70,7 @@ def run_round() -> Round:
         django.db.Error: if the database cannot be asked.
     """
     changes = evaluate(time()) if _wait_for_turn() else None
-    return Round(changes, delivery.deliver() if alerts.is_waiting(time()) else [])
+    return Round(changes, delivery.deliver() if deliveries.is_waiting(time()) else [])
 
 
 def _wait_for_turn() -> bool:
@@ -82,10 +82,31 @@ def _wait_for_turn() -> bool:
     return True
 
 
-def look(now: float) -> list[tuple[Rule, list[Finding], list[Change]]]:
-    """Return what each rule finds, and what would change; changes nothing."""
-    found = [(rule, list(rule.findings(now))) for rule in rules.active()]
-    return [(rule, all_of, evaluation.changes(rule, all_of, alerts.of(rule.name), now)) for rule, all_of in found]
+def look(now: float, given: Sequence[Rule] | None = None) -> list[tuple[Rule, list[Change]]]:
+    """
+    Return what would become of the subjects of each rule; changes nothing.
+
+    Args:
+        given: The rules to look at, those that are active unless it is given.
+    """
+    looked_at = rules.active() if given is None else given
+    quiet = _quiet(now)
+    return [(rule, _changes(rule, looked_at, now, quiet)) for rule in looked_at]
+
+
+def _changes(rule: Rule, active: Sequence[Rule], now: float, quiet: set[str]) -> list[Change]:
+    if rule.is_about_issues:
+        return bundling.changes_of_issues(rule, _channels(rule), _names_of_issue_rules(active), now)
+    return evaluation.changes(rule, list(rule.findings(now)), alerts.of(rule.name), now, quiet)
+
+
+def _names_of_issue_rules(active: Sequence[Rule]) -> list[str]:
+    return [rule.name for rule in active if rule.is_about_issues]
+
+
+def _quiet(now: float) -> set[str]:
+    seconds = config.get().DEPLOY_QUIET_SECONDS
+    return deploys.since(moment_of(now - seconds)) if seconds else set()
 
 
 def evaluate(now: float) -> list[Change]:
@@ -93,46 +114,55 @@ def evaluate(now: float) -> list[Change]:
     Look at every rule, change its alerts and queue their messages.
 
     Returns:
-        The changes that this call made, none of those that another process made first.
+        The changes of which this call told people, none of those that another process made first.
     """
-    made: list[Change] = []
-    for rule, found, changes in look(now):
-        made += [change for change in changes if _make(change, now)]
-        _keep_values(rule, found)
-    alerts.forget({rule.name for rule in rules.active()}, now)
-    return made
+    return _evaluate(now)[0]
 
 
-def _keep_values(rule: Rule, found: Sequence[Finding]) -> None:
-    values = {(finding.environment, finding.subject): finding.value for finding in found}
-    for key, alert in alerts.of(rule.name).items():
-        if alert.state == Alert.State.FIRING and values.get(key, alert.value) != alert.value:
-            alerts.measure(alert, values[key])
+def _evaluate(now: float) -> tuple[list[Change], bool]:
+    """Return what `evaluate` does, and whether somebody has to look again soon though nothing happens."""
+    active, quiet = rules.active(), _quiet(now)
+    told: list[Change] = []
+    waits = False
+    for rule in active:
+        changes = _changes(rule, active, now, quiet)
+        waits |= any(change.waits for change in changes)
+        told += _tell_of_issues(rule, changes, now) if rule.is_about_issues else _tell(changes, now)
+    alerts.forget({rule.name for rule in active}, now)
+    return told, waits
+
+
+def _tell(changes: Sequence[Change], now: float) -> list[Change]:
+    return [change for change in changes if _make(change, now) and change.step]
 
 
 def _make(change: Change, now: float) -> bool:
-    wanted = _wanted(change, now)
-    if change.step is Step.START:
-        return alerts.start(wanted, now)
-    if change.step is Step.REMINDER:
-        return alerts.remind(wanted, now, change.rule.cooldown)
-    return alerts.end(wanted, now)
+    if not change.becomes and change.step is None:
+        return False
+    queued = None if change.step is None else _queued(change, change.step, now)
+    return alerts.advance(change.alert, change.becomes, queued, now)
 
 
-def _wanted(change: Change, now: float) -> Wanted:
-    about = change.about
-    began = change.finding.since if change.finding else None
-    return Wanted(
-        rule=change.rule.name,
-        environment=about.environment,
-        subject=about.subject,
-        title=about.title,
-        value=about.value,
-        since=began or moment_of(now),
-        again=began is not None,
+def _queued(change: Change, step: Step, now: float) -> Queued:
+    return Queued(
+        kind=Delivery.Kind(step.value),
         channels=_channels(change.rule),
-        body=lambda alert: messages.of_change(change, alert, moment_of(now)).to_json(),
+        body=lambda alert: writing.of_change(change, alert, moment_of(now)).to_json(),
     )
+
+
+def _tell_of_issues(rule: Rule, changes: Sequence[Change], now: float) -> list[Change]:
+    alerts.end_of_issues(rule.name, moment_of(now - rule.window), now)
+    told = [change for change in changes if change.step]
+    if not told:
+        return []
+    queued = Queued(
+        kind=Delivery.Kind.START,
+        channels=_channels(rule),
+        body=lambda alert: writing.of_issues(told, alert, moment_of(now)).to_json(),
+    )
+    is_ours = alerts.tell_of_issues(rule.name, bundling.alerts_of(told, now), queued, now)
+    return told if is_ours else []
 
 
 def _channels(rule: Rule) -> list[str]:
@@ -190,8 +220,10 @@ def _look_at_alerts() -> None:
         if _wait_for_turn():
             with _running.lock:
                 _running.again = False
-            evaluate(time())
-        if alerts.is_waiting(time()):
+            _, waits = _evaluate(time())
+            with _running.lock:
+                _running.again |= waits
+        if deliveries.is_waiting(time()):
             delivery.deliver()
     except Error:
         # What is not changed or sent now is found by the next round; whoever writes tells of a database that fails.

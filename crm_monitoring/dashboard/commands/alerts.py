@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from time import sleep, time
 from typing import Any
@@ -15,11 +14,9 @@ from django.utils import translation
 from django.utils.connection import ConnectionDoesNotExist
 
 from crm_monitoring.dashboard import config
-from crm_monitoring.dashboard.alerts import channels, delivery, messages, scheduler
+from crm_monitoring.dashboard.alerts import channels, delivery, rules, scheduler, writing
 from crm_monitoring.dashboard.alerts.channels import NotSent
 from crm_monitoring.dashboard.alerts.evaluation import Change
-from crm_monitoring.dashboard.alerts.rules import Finding, Rule
-from crm_monitoring.dashboard.models import Alert
 from crm_monitoring.dashboard.store import database
 from crm_monitoring.extending import Subcommand, scrub_text
 
@@ -48,7 +45,7 @@ class Alerts(Subcommand):
         if options["test"]:
             self._test(options["test"])
             return
-        if not config.get().ALERT_CHANNELS:
+        if not (config.get().ALERT_CHANNELS or options["dry_run"]):
             raise CommandError("Nobody would be notified. Set CRM_MONITORING['ALERT_CHANNELS'], then try again.")
         if options["watch"]:
             self._watch()
@@ -64,7 +61,7 @@ class Alerts(Subcommand):
         if name not in known:
             raise CommandError(f"There is no usable channel {name!r}. Usable channels: {', '.join(known) or 'none'}.")
         try:
-            delivery.try_now(known[name], messages.sample(datetime.now(UTC)))
+            delivery.try_now(known[name], writing.sample(datetime.now(UTC)))
         except NotSent as error:
             raise CommandError(f"The channel {name!r} did not accept it: {error.reason}.") from None
         self.stdout.write(self.style.SUCCESS(f"The channel {name!r} accepted it."))
@@ -85,7 +82,7 @@ class Alerts(Subcommand):
         if done.changes is None:
             self.stdout.write("Another process has just evaluated the rules.")
         else:
-            steps = Counter(change.step.value for change in done.changes)
+            steps = Counter(change.step.value for change in done.changes if change.step)
             self.stdout.write(
                 f"Alerts: {steps['start']} started, {steps['reminder']} still firing, {steps['end']} ended."
             )
@@ -94,29 +91,31 @@ class Alerts(Subcommand):
             self.stdout.write(f"Sent to {outcome.channel}: {outcome.sent}{failed}.")
 
     def _print_findings(self) -> None:
-        for rule, found, changes in scheduler.look(time()):
+        given = rules.parse(config.get().ALERTS, config.get().ALERT_CHANNELS)[0]
+        for rule, changes in scheduler.look(time(), given):
             self.stdout.write(self.style.MIGRATE_HEADING(f"{rule.name}: {rule.describe()}"))
-            for line in list(_described(rule, found, changes)) or [NOTHING]:
+            for line in [_described(change) for change in changes] or [NOTHING]:
                 self.stdout.write(f"  {line}")
+        if not config.get().ALERT_CHANNELS:
+            self.stdout.write("Nobody would be notified: CRM_MONITORING['ALERT_CHANNELS'] is empty.")
 
 
-def _described(rule: Rule, found: Iterable[Finding], changes: Iterable[Change]) -> Iterable[str]:
-    steps = {_key(change.about): change for change in changes}
-    for finding in found:
-        said = "fires" if finding.is_breach else "does not fire"
-        change = steps.pop(_key(finding), None)
-        message = f"; would send: {change.step.value}" if change else ""
-        yield f"{_subject(finding)}: {said}, {rule.measured(finding.value)}{message}"
-    for change in steps.values():
-        yield f"{_subject(change.about)}: has ended; would send: {change.step.value}"
-
-
-def _key(about: Finding | Alert) -> tuple[str, str]:
-    return about.environment, about.subject
-
-
-def _subject(about: Finding | Alert) -> str:
-    return scrub_text(" ".join(filter(None, (about.environment, about.title))))
+def _described(change: Change) -> str:
+    finding, alert = change.finding, change.alert
+    title = finding.title if finding else alert.title
+    where = scrub_text(" ".join(filter(None, (alert.environment, title)))) or change.rule.name
+    if finding is None:
+        said = "nothing is measured any more"
+    else:
+        said = f"{'fires' if finding.is_breach else 'does not fire'}, {change.rule.measured(finding.value)}"
+    then = (
+        f"; would send: {change.step.value}"
+        if change.step
+        else f"; nothing is sent: {change.why}"
+        if change.why
+        else ""
+    )
+    return f"{where}: {said}{then}"
 
 
 def _complaint(error: Exception) -> str:

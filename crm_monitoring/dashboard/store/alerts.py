@@ -12,12 +12,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.db import connections
+from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from crm_monitoring.dashboard import config, store
 from crm_monitoring.dashboard.fields import moment_of
-from crm_monitoring.dashboard.models import AffectedUser, Alert, Delivery, Issue, Kind, MetricRow, Sighting
+from crm_monitoring.dashboard.models import NAME_LENGTH, AffectedUser, Alert, Delivery, Issue, Kind, MetricRow, Sighting
 from crm_monitoring.dashboard.store import database
 from crm_monitoring.dashboard.store.sums import COUNTERS, Tally
 
@@ -28,32 +29,23 @@ GIVEN_UP_AFTER_S = 86_400
 LATE_S = 300
 """Issues that began so long before a rule was first looked at are still new to it: what happened has to be written first."""
 
-_FIRST_PAUSE_S = 30
-_LONGEST_PAUSE_S = 1_800
 _MAX_ISSUES = 1_000
+_TURN_S = 15
 
 
 # -- the state of alerts --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Queued:
     """
-    A message to queue, for which an alert has to change.
+    A message to queue.
 
     Attributes:
-        since: When it began.
-        again: Whether an alert that fires begins anew where it began before `since`: an issue that came back.
-        body: Makes the message's text of the alert as it is now.
+        body: Makes its text of the alert as it is now.
     """
 
-    rule: str
-    environment: str
-    subject: str
-    title: str
-    value: float | None
-    since: datetime
-    again: bool
+    kind: Delivery.Kind
     channels: Sequence[str]
     body: Callable[[Alert], str]
 
@@ -74,6 +66,12 @@ def of(rule: str) -> dict[tuple[str, str], Alert]:
     return {(alert.environment, alert.subject): alert for alert in alerts}
 
 
+def of_issues(rule: str, subjects: Iterable[str]) -> dict[str, Alert]:
+    """Return what is known of some issues, and of the rule itself, whose subject is empty."""
+    alerts = Alert.objects.using(database()).filter(rule=rule, environment="", subject__in=["", *subjects])
+    return {alert.subject: alert for alert in alerts}
+
+
 def watched_since(rule: str, now: float) -> datetime:
     """Return since when a rule looks for issues: for good it is from shortly before it was first asked."""
     alerts = Alert.objects.using(database())
@@ -83,143 +81,142 @@ def watched_since(rule: str, now: float) -> datetime:
     return since or moment_of(now)
 
 
-def start(wanted: Wanted, now: float) -> bool:
+def advance(seen: Alert, becomes: Mapping[str, object], queued: Queued | None, now: float) -> bool:
     """
-    Let an alert fire that does not, and queue its first message.
+    Change an alert from what was seen of it, and queue the message about it, if there is one.
+
+    Args:
+        seen: The alert as it was read; one without a key is new.
+        becomes: Fields and their new values.
 
     Returns:
         Whether it was this call that did; another process may have been first.
     """
-    key = {"rule": wanted.rule, "environment": wanted.environment, "subject": wanted.subject}
-    alerts = Alert.objects.using(database())
-    if not alerts.filter(**key).exists():
+    alerts, moment = Alert.objects.using(database()), moment_of(now)
+    key = {"rule": seen.rule, "environment": seen.environment, "subject": seen.subject}
+    if seen._state.adding:
         # By itself: on MariaDB two transactions that insert a row and then change it may wait for each other.
         alerts.bulk_create([Alert(**key)], ignore_conflicts=True)
-    begins = ~Q(state=Alert.State.FIRING)
-    if wanted.again:
-        begins |= Q(since__lt=wanted.since)
-    changes = {"state": Alert.State.FIRING, "since": wanted.since, "resolved_at": None}
-    return _change(alerts.filter(begins, **key), changes, wanted, Delivery.Kind.START, now)
-
-
-def remind(wanted: Wanted, now: float, cooldown: float) -> bool:
-    """Queue a reminder if the last message is older than `cooldown` seconds; returns whether this call did."""
-    due = _firing(wanted).filter(last_sent__lte=moment_of(now - cooldown))
-    return _change(due, {}, wanted, Delivery.Kind.REMINDER, now)
-
-
-def end(wanted: Wanted, now: float) -> bool:
-    """Let an alert fire no longer, and queue its last message; returns whether this call did."""
-    changes = {"state": Alert.State.RESOLVED, "resolved_at": moment_of(now)}
-    return _change(_firing(wanted), changes, wanted, Delivery.Kind.END, now)
-
-
-def _firing(wanted: Wanted) -> QuerySet[Alert]:
-    return Alert.objects.using(database()).filter(
-        rule=wanted.rule, environment=wanted.environment, subject=wanted.subject, state=Alert.State.FIRING
-    )
-
-
-def _change(
-    alerts: QuerySet[Alert], changes: Mapping[str, object], wanted: Wanted, kind: Delivery.Kind, now: float
-) -> bool:
-    moment = moment_of(now)
-    told = {"title": wanted.title, "value": wanted.value, "last_sent": moment}
+    same = alerts.filter(**key, state=seen.state, since=seen.since, last_sent=seen.last_sent)
+    told = {"last_sent": moment} if queued else {}
     with store.transaction() as using:
         # The condition again in the update itself, which waits for others: MariaDB, PostgreSQL and SQLite read anew then.
-        if alerts.using(using).update(**told, **changes) != 1:
+        if same.using(using).update(**becomes, **told) != 1:
             return False
-        alert = Alert.objects.using(using).get(rule=wanted.rule, environment=wanted.environment, subject=wanted.subject)
-        body = wanted.body(alert)
-        Delivery.objects.using(using).bulk_create(
-            Delivery(alert_id=alert.pk, channel=channel, kind=kind, created=moment, due=moment, body=body)
-            for channel in wanted.channels
-        )
+        if queued:
+            _queue(Alert.objects.using(using).get(**key), queued, moment)
     return True
 
 
-def measure(alert: Alert, value: float | None) -> None:
-    """Keep what was measured last of an alert that fires."""
-    same = Alert.objects.using(database()).filter(pk=alert.pk, state=Alert.State.FIRING)
-    same.update(value=value)
+def tell_of_issues(rule: str, told: Sequence[Alert], queued: Queued, now: float) -> bool:
+    """
+    Let the alerts of issues fire, and queue one message about all of them.
+
+    Args:
+        told: An alert for each issue, with its title, value and since when.
+
+    Returns:
+        Whether it was this call that did.
+    """
+    moment = moment_of(now)
+    # By itself, as in `advance`.
+    Alert.objects.using(database()).bulk_create([Alert(rule=rule)], ignore_conflicts=True)
+    with store.transaction() as using:
+        if not _is_first(using, rule, told, moment):
+            return False
+        for alert in told:
+            alert.state, alert.last_sent, alert.over_since = Alert.State.FIRING, moment, None
+            alert.acknowledged_at, alert.acknowledged_by = None, ""
+        _keep(using, told)
+        subject = told[0].subject if len(told) == 1 else ""
+        _queue(Alert.objects.using(using).get(rule=rule, environment="", subject=subject), queued, moment)
+    return True
+
+
+def _is_first(using: str, rule: str, told: Sequence[Alert], moment: datetime) -> bool:
+    # Whoever changes the rule's own row first has its turn; the others wait here, and find that something was told meanwhile.
+    alerts = Alert.objects.using(using).filter(rule=rule, environment="")
+    alerts.filter(subject="").update(last_sent=moment)
+    read = {alert.subject: alert.last_sent for alert in told}
+    rows = alerts.filter(subject__in=read).values_list("subject", "last_sent")
+    return all(sent == read[subject] for subject, sent in rows)
+
+
+def _keep(using: str, told: Sequence[Alert]) -> None:
+    fields = ["state", "since", "last_sent", "over_since", "acknowledged_at", "acknowledged_by", "title", "value"]
+    named = connections[using].features.supports_update_conflicts_with_target
+    Alert.objects.using(using).bulk_create(
+        told,
+        update_conflicts=True,
+        unique_fields=["rule", "environment", "subject"] if named else None,
+        update_fields=fields,
+    )
+
+
+def _queue(alert: Alert, queued: Queued, moment: datetime) -> None:
+    body = queued.body(alert)
+    Delivery.objects.using(alert._state.db).bulk_create(
+        Delivery(alert_id=alert.pk, channel=channel, kind=queued.kind, created=moment, due=moment, body=body)
+        for channel in queued.channels
+    )
+
+
+def sent_of_issues(channels: Collection[str], rules: Collection[str], since: datetime) -> dict[str, list[datetime]]:
+    """Return when messages of these rules were queued since then, by channel."""
+    rows = Delivery.objects.using(database()).filter(channel__in=channels, alert__rule__in=rules, created__gte=since)
+    found: dict[str, list[datetime]] = defaultdict(list)
+    for channel, created in rows.order_by("created").values_list("channel", "created"):
+        found[channel].append(created)
+    return found
+
+
+def end_of_issues(rule: str, seen_since: datetime, now: float) -> None:
+    """Let the alerts of issues fire no longer that are closed, gone or were not seen since then; nobody is told."""
+    firing = Alert.objects.using(database()).filter(rule=rule, state=Alert.State.FIRING).order_by("pk")
+    subjects = {alert.subject: alert.pk for alert in firing[_turn(firing.count(), now)]}
+    issues = Issue.objects.using(database()).filter(
+        pk__in=subjects, status=Issue.Status.OPEN, last_seen__gte=seen_since
+    )
+    for pk in issues.values_list("pk", flat=True):
+        subjects.pop(str(pk))
+    over = Alert.objects.using(database()).filter(pk__in=subjects.values(), state=Alert.State.FIRING)
+    over.update(state=Alert.State.RESOLVED, resolved_at=moment_of(now))
+
+
+def _turn(count: int, now: float) -> slice:
+    # Some of many in each round, for a round has to end.
+    first = int(now) // _TURN_S * _MAX_ISSUES % count if count > _MAX_ISSUES else 0
+    return slice(first, first + _MAX_ISSUES)
+
+
+def mute(pk: int, until: datetime | None) -> int:
+    """Tell nobody of an alert until then, None for at once again; returns how many that are."""
+    return Alert.objects.using(database()).filter(pk=pk).update(muted_until=until)
+
+
+def mute_rule(rule: str, until: datetime | None) -> None:
+    """Tell nobody of what a rule finds until then, None for at once again."""
+    alerts = Alert.objects.using(database())
+    alerts.bulk_create([Alert(rule=rule)], ignore_conflicts=True)
+    alerts.filter(rule=rule, environment="", subject="").update(muted_until=until)
+
+
+def acknowledge(pk: int, by: str, now: float) -> int:
+    """Note who took an alert on: nobody is reminded until it is over. Returns how many that are."""
+    firing = Alert.objects.using(database()).filter(pk=pk, state=Alert.State.FIRING)
+    return firing.update(acknowledged_at=moment_of(now), acknowledged_by=by[:NAME_LENGTH])
 
 
 def forget(rules: Collection[str], now: float) -> None:
     """Let no alert fire whose rule is gone, give up what could not be sent, delete what is older than RETENTION_DAYS."""
     alerts, oldest = Alert.objects.using(database()), moment_of(now) - timedelta(days=config.get().RETENTION_DAYS)
-    alerts.filter(state=Alert.State.FIRING).exclude(rule__in=rules).update(
+    alerts.filter(state__in=(Alert.State.PENDING, Alert.State.FIRING)).exclude(rule__in=rules).update(
         state=Alert.State.RESOLVED, resolved_at=moment_of(now)
     )
     deliveries = Delivery.objects.using(database())
     deliveries.filter(due__isnull=False, attempts__gt=0, created__lt=moment_of(now - GIVEN_UP_AFTER_S)).update(due=None)
     deliveries.filter(created__lt=oldest).delete()
     alerts.filter(state=Alert.State.RESOLVED, resolved_at__lt=oldest, last_sent__lt=oldest).delete()
-
-
-# -- deliveries -----------------------------------------------------------------------------------------------------------
-
-
-def is_waiting(now: float) -> bool:
-    """Whether any message may be sent now."""
-    return _due(now).exists()
-
-
-def claim(channel: str, now: float) -> Delivery | None:
-    """
-    Return the oldest message that may be sent to a channel now, for this caller alone.
-
-    It becomes due again by itself: should the caller die while it sends, somebody else will send it.
-    """
-    for delivery in _due(now).filter(channel=channel).order_by("pk")[:10]:
-        attempts = delivery.attempts + 1
-        same = Delivery.objects.using(database()).filter(pk=delivery.pk, attempts=delivery.attempts, due__isnull=False)
-        if same.update(attempts=attempts, due=moment_of(now + pause(attempts))):
-            delivery.attempts = attempts
-            return delivery
-    return None
-
-
-def pause(attempts: int) -> int:
-    """Return after how many seconds a message is tried again."""
-    return min(_FIRST_PAUSE_S << min(attempts - 1, 10), _LONGEST_PAUSE_S)
-
-
-def note_sent(delivery: Delivery, now: float) -> None:
-    """Note that a message is sent."""
-    _same(delivery).update(sent_at=moment_of(now), due=None, error="")
-
-
-def note_failed(delivery: Delivery, error: str, now: float, retry_after: float = 0.0) -> None:
-    """
-    Note why a message could not be sent. The channel rests for a while.
-
-    Args:
-        error: Class of the exception, or status.
-        retry_after: Seconds for which the channel asked.
-    """
-    due = moment_of(now + max(pause(delivery.attempts), retry_after))
-    _same(delivery).update(due=due, error=error)
-    if retry_after:
-        unsent = Delivery.objects.using(database()).filter(channel=delivery.channel, sent_at=None, due__lt=due)
-        unsent.update(due=due)
-
-
-def failing() -> list[tuple[str, str]]:
-    """Return the channels to which messages wait that could not be sent, each with the last error."""
-    unsent = Delivery.objects.using(database()).filter(sent_at=None, due__isnull=False).exclude(error="")
-    return sorted(dict(unsent.order_by("pk").values_list("channel", "error")).items())
-
-
-def _due(now: float) -> QuerySet[Delivery]:
-    # One after the other: that something is over is not told before that it began.
-    earlier = Delivery.objects.filter(
-        alert=OuterRef("alert"), channel=OuterRef("channel"), pk__lt=OuterRef("pk"), due__isnull=False
-    )
-    return Delivery.objects.using(database()).filter(~Exists(earlier), due__lte=moment_of(now))
-
-
-def _same(delivery: Delivery) -> QuerySet[Delivery]:
-    return Delivery.objects.using(database()).filter(pk=delivery.pk, sent_at=None)
 
 
 # -- what is measured -----------------------------------------------------------------------------------------------------
@@ -250,12 +247,21 @@ def newest_request(environment: str, endpoint: str = "") -> int | None:
     return found.order_by("-started").values_list("started", flat=True).first()
 
 
-def open_issues(since: datetime, environments: Sequence[str], endpoints: Sequence[str]) -> list[tuple[Issue, datetime]]:
-    """Return the open issues of errors that were seen since then, each with when it began or came back."""
+def begun_issues(
+    since: datetime, environments: Sequence[str], endpoints: Sequence[str], more: int = 0
+) -> list[tuple[Issue, datetime]]:
+    """Return the open issues of errors that began or came back since then, each with when, those that happen most first."""
     errors = Issue.objects.using(database()).filter(last_seen__gte=since, level__in=("error", "fatal"))
     issues = _seen(errors, environments, endpoints)
     found = issues.filter(status=Issue.Status.OPEN).annotate(began=Coalesce("regressed_at", "first_seen"))
-    return [(issue, issue.began) for issue in found[:_MAX_ISSUES]]
+    begun = found.filter(began__gte=since).order_by("-count", "pk")
+    return [(issue, issue.began) for issue in begun[: _MAX_ISSUES + more]]
+
+
+def told_issues(rule: str, since: datetime) -> dict[str, datetime]:
+    """Return of which issues that began since then a rule has told, by their key, and when they began."""
+    rows = Alert.objects.using(database()).filter(rule=rule, since__gte=since).exclude(subject="")
+    return {subject: began for subject, began in rows.values_list("subject", "since") if began is not None}
 
 
 def events_of_issues(start: int, environments: Sequence[str], endpoints: Sequence[str]) -> list[tuple[Issue, int]]:

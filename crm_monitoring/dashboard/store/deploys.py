@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from crm_monitoring.dashboard.models import Deploy
 from crm_monitoring.dashboard.store import database
@@ -25,6 +25,17 @@ def mark(deploy: Deploy) -> bool:
     known.moment = deploy.moment
     known.save(using=database(), update_fields=["moment"])
     return False
+
+
+def since(moment: datetime) -> set[str]:
+    """Return the environments where something went live since then."""
+    return set(Deploy.objects.using(database()).filter(moment__gte=moment).values_list("environment", flat=True))
+
+
+def latest(environment: str) -> str:
+    """Return the release that went live last in an environment, empty where none is known."""
+    there = Deploy.objects.using(database()).filter(environment=environment)
+    return there.order_by("-moment").values_list("release", flat=True).first() or ""
 
 
 def _known(deploy: Deploy) -> Deploy | None:

@@ -21,7 +21,7 @@ from crm_monitoring.dashboard.alerts import channels, delivery, problems, schedu
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.metrics import collector
 from crm_monitoring.dashboard.models import Delivery, Issue, Lease
-from crm_monitoring.dashboard.store import alerts, leases
+from crm_monitoring.dashboard.store import alerts, deliveries, leases
 from tests.conftest import MemoryTransport
 from tests.dashboard.databases import ALIAS
 from tests.dashboard.happenings import happen, measure
@@ -57,7 +57,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def configure(monitoring: Any) -> Any:
     def configure(*hooks: Hook, **keys: Any) -> None:
-        monitoring(DASHBOARD_DATABASE=ALIAS, ALERT_CHANNELS=setting(*hooks), **keys)
+        at_once = {"error_rate": {"for": 0}, "slow": {"for": 0}}
+        monitoring(**{"DASHBOARD_DATABASE": ALIAS, "ALERT_CHANNELS": setting(*hooks), "ALERTS": at_once, **keys})
 
     yield configure
     delivery.reset()
@@ -183,7 +184,7 @@ def test_a_message_of_a_process_that_was_killed_while_it_sent_is_sent_by_another
     killed.communicate()
 
     at_once = scheduler.run_round()
-    clock.now += alerts.pause(1) + 15
+    clock.now += deliveries.pause(1) + 15
     later = scheduler.run_round()
 
     assert (at_once.outcomes, [outcome.sent for outcome in later.outcomes]) == ([], [1])
@@ -226,7 +227,7 @@ def test_a_channel_that_asks_to_wait_is_waited_for_with_all_its_messages(
     configure(hook)
     hook.statuses = [429]
     happen("one")
-    happen("two")
+    measure("error", count=11, name="a", moment=clock.now)
     scheduler.run_round()
 
     clock.now += 119
@@ -241,7 +242,7 @@ def test_a_channel_that_asks_to_wait_is_waited_for_with_all_its_messages(
 def test_that_it_is_over_is_not_told_before_that_it_began(
     a_sqlite: str, configure: Any, hook: Hook, clock: Clock
 ) -> None:
-    configure(hook, ALERTS={"new_issue": None})
+    configure(hook, ALERTS={"new_issue": None, "error_rate": {"for": 0}})
     hook.statuses = [500, 500, 500]
     measure("error", count=11, name="a", moment=clock.now)
     scheduler.run_round()
@@ -289,7 +290,7 @@ def test_one_that_hangs_costs_a_round_its_time_and_no_more(
     assert again[0].error == "TimeoutError"
     assert took < 8
     assert [thread.name for thread in threading.enumerate()].count("crm_monitoring-alerts-hook 0") == 1
-    assert alerts.failing() == [("hook 0", "TimeoutError")]
+    assert deliveries.failing() == [("hook 0", "TimeoutError")]
     hook.release.set()
     for thread in threading.enumerate():
         if thread.name == "crm_monitoring-alerts-hook 0":
@@ -336,7 +337,7 @@ def test_nobody_claims_what_another_has_claimed(each_database: str, configure: A
     now = time.time()
     scheduler.evaluate(now)
 
-    claimed = [alerts.claim("hook 0", now + 1), alerts.claim("hook 0", now + 1)]
+    claimed = [deliveries.claim("hook 0", now + 1), deliveries.claim("hook 0", now + 1)]
 
     assert [one is None for one in claimed] == [False, True]
 
@@ -348,29 +349,29 @@ def test_a_claim_that_another_was_faster_with_is_left(
     happen()
     now = time.time()
     scheduler.evaluate(now)
-    pause = alerts.pause
+    pause = deliveries.pause
 
     def slow_to_claim(attempts: int) -> int:
         Delivery.objects.using(ALIAS).update(attempts=1)
         return pause(attempts)
 
-    monkeypatch.setattr(alerts, "pause", slow_to_claim)
+    monkeypatch.setattr(deliveries, "pause", slow_to_claim)
 
-    assert alerts.claim("hook 0", now + 1) is None
+    assert deliveries.claim("hook 0", now + 1) is None
 
 
 def test_pauses_grow_to_half_an_hour() -> None:
-    assert [alerts.pause(attempts) for attempts in (1, 2, 3, 7, 50)] == [30, 60, 120, 1800, 1800]
+    assert [deliveries.pause(attempts) for attempts in (1, 2, 3, 7, 50)] == [30, 60, 120, 1800, 1800]
 
 
 def test_a_reminder_or_an_end_that_another_was_faster_with_is_not_told_twice(
     each_database: str, configure: Any, hook: Hook
 ) -> None:
-    configure(hook, ALERTS={"new_issue": None})
+    configure(hook, ALERTS={"new_issue": None, "error_rate": {"for": 0}})
     now = time.time()
     measure("error", count=11, name="a", moment=now)
     scheduler.evaluate(now)
-    ((_, _, (ending,)),) = [one for one in scheduler.look(now + 600) if one[2]]
+    ((_, (ending,)),) = [one for one in scheduler.look(now + 600) if one[1]]
 
     made = [scheduler._make(ending, now + 600), scheduler._make(ending, now + 600)]
 
@@ -442,7 +443,7 @@ def test_news_that_come_while_a_round_runs_are_anothers(
     scheduler.after_flush()
     arrived.wait(10)
 
-    happen("two")
+    measure("error", count=11, name="a")
     scheduler.after_flush()
     scheduler.after_flush()
     go_on.set()

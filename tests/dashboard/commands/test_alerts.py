@@ -75,9 +75,9 @@ def test_a_dry_run_says_what_would_fire_and_why_and_does_nothing(configure: Any)
         "  ValueError: no such category: fires, events: 1; would send: start",
         "error_rate: More than 10 errors a minute",
         "  staging: does not fire, 3 errors a minute",
-        "  test: has ended; would send: end",
+        "  test: nothing is measured any more; nothing is sent: it is over for 0 s of 60",
         "slow: P95 of requests is over 1000 ms",
-        f"  production: fires, {measured_ms(told)} ms; would send: start",
+        f"  production: fires, {measured_ms(told)} ms; nothing is sent: it holds for 0 s of 300",
         "quiet: An operation took more than 1000 ms",
         "  nothing to report",
     ]

@@ -109,7 +109,7 @@ def test_the_rules_are_shown_with_their_thresholds(reader: Client) -> None:
     text = page_of(reader).text
     words = {rule.name: rule.describe() for rule in rules.active()}
 
-    assert f"{words['new_issue']} new_issue ok 1 day everywhere team 1 day" in text
+    assert f"{words['new_issue']} new_issue ok 1 day everywhere team 1 hour" in text
     assert f"{words['error_rate']} error_rate ok 1 minute everywhere team 1 hour" in text
     assert f"{words['slow']} slow ok 5 minutes from 10 on everywhere team 1 hour" in text
     assert "More than 10 errors a minute" in text

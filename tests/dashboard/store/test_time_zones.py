@@ -22,7 +22,7 @@ from crm_monitoring.dashboard.alerts.evaluation import Step
 from crm_monitoring.dashboard.alerts.messages import from_json
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Alert, Delivery, Deploy, Event, Issue, SlowTransaction
-from crm_monitoring.dashboard.store import alerts, compaction, deploys, figures, issues, leases
+from crm_monitoring.dashboard.store import alerts, compaction, deliveries, deploys, figures, issues, leases
 from tests.dashboard.bodies import Page, hostile_transaction, keep_slow
 from tests.dashboard.happenings import happen, measure
 from tests.dashboard.measured import request as a_request
@@ -255,15 +255,15 @@ def test_a_message_that_failed_waits_and_is_claimed_once(start: datetime) -> Non
     measure("error", count=11, moment=now, name="a")
     evaluated(now)
 
-    delivery = alerts.claim("team", now)
+    delivery = deliveries.claim("team", now)
 
     assert delivery is not None
-    assert alerts.claim("team", now) is None
-    alerts.note_failed(delivery, "HTTP 500", now)
-    assert not alerts.is_waiting(now + alerts.pause(1) - 1)
-    assert alerts.is_waiting(now + alerts.pause(1))
-    assert alerts.failing() == [("team", "HTTP 500")]
-    alerts.note_sent(delivery, now + 60)
+    assert deliveries.claim("team", now) is None
+    deliveries.note_failed(delivery, "HTTP 500", now)
+    assert not deliveries.is_waiting(now + deliveries.pause(1) - 1)
+    assert deliveries.is_waiting(now + deliveries.pause(1))
+    assert deliveries.failing() == [("team", "HTTP 500")]
+    deliveries.note_sent(delivery, now + 60)
     (sent,) = alerts.history()
     assert (sent.created, sent.sent_at, sent.due) == (start, start + timedelta(seconds=60), None)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from django.utils.translation import gettext as _
 
 from crm_monitoring.conf import key, parsing
-from crm_monitoring.dashboard.alerts.rules.rule import MINUTE, Finding, Rule, number, window
+from crm_monitoring.dashboard.alerts.rules.rule import MINUTE, Finding, Rule, holding, number, window
 from crm_monitoring.dashboard.store import alerts
 from crm_monitoring.dashboard.store.digests import floor_to
 
@@ -18,6 +18,7 @@ class ErrorRate(Rule):
     kind = "error_rate"
 
     window: int = window(MINUTE)
+    for_: int = holding(MINUTE)
     threshold: float = key(10.0, parsing.number(), "Errors a minute.")
 
     def findings(self, now: float) -> Iterator[Finding]:

@@ -14,14 +14,16 @@ from crm_monitoring.dashboard.models import Issue
 from crm_monitoring.dashboard.store import alerts
 from crm_monitoring.dashboard.store.digests import floor_to
 
+LOOK_BACK = 2 * HOUR
+"""Issues that began longer ago are not new: messages wait an hour at most, and what happened is written within seconds."""
+
 
 class AboutIssues(Rule):
-    """What the rules over issues have in common."""
+    """What the rules over issues have in common. That an issue is over is nobody's news."""
 
     is_about_issues = True
 
-    cooldown: int = key(DAY, parsing.whole(MINUTE), "Seconds until those who were notified are reminded.")
-    endpoints: tuple[str, ...] = key((), parsing.names, "Issues that were seen there. Default: everywhere.")
+    endpoints: tuple[str, ...] = key((), parsing.names, "Only issues that were seen there. Default: all issues.")
 
 
 class NewIssue(AboutIssues):
@@ -32,11 +34,13 @@ class NewIssue(AboutIssues):
     window: int = window(DAY, 7 * DAY)
 
     def findings(self, now: float) -> Iterator[Finding]:
-        """Judge each open issue of an error that was seen in the window."""
-        watched = alerts.watched_since(self.name, now)
-        seen_since = moment_of(now) - timedelta(seconds=self.window)
-        for issue, began in alerts.open_issues(seen_since, self.environments, self.endpoints):
-            yield of_issue(issue, issue.count, is_breach=began >= watched, since=began)
+        """Find the open issues of errors that began and were not told, those that happen most first."""
+        since = max(alerts.watched_since(self.name, now), moment_of(now - LOOK_BACK))
+        told = alerts.told_issues(self.name, since)
+        for issue, began in alerts.begun_issues(since, self.environments, self.endpoints, len(told)):
+            known = told.get(str(issue.pk))
+            if known is None or known < began:
+                yield of_issue(issue, issue.count, is_breach=True, since=began)
 
     def describe(self) -> str:
         """Return what it looks for."""
@@ -53,6 +57,7 @@ class BusyIssue(AboutIssues):
     kind = "busy_issue"
 
     window: int = window(HOUR, DAY)
+    cooldown: int = key(DAY, parsing.whole(MINUTE), "Seconds between two messages about the same.")
     threshold: float = key(100.0, parsing.number(), "Events, or users, in the window.")
     of: str = key("events", parsing.choice(("events", "users"), "a measure of issues"), "events or users.")
 

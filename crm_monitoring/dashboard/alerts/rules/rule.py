@@ -22,6 +22,15 @@ def window(default: int, longest: int = HOUR) -> Any:
     return key(default, parsing.whole(MINUTE, longest, step=MINUTE), "Seconds to look back, in whole minutes.")
 
 
+def holding(default: int) -> Any:
+    """Declare how long something has to be true, and then untrue, before anybody is notified."""
+    return key(
+        default,
+        parsing.whole(),
+        "Seconds for which it holds before anybody is notified, and then for which it does not.",
+    )
+
+
 def at_least(default: int) -> Any:
     """Declare how many requests there have to be."""
     return key(default, parsing.whole(1), "With fewer requests in the window the rule does not fire.")
@@ -67,7 +76,8 @@ class Rule(Keys, ABC):
     window: int = window(5 * MINUTE)
     environments: tuple[str, ...] = key((), parsing.names, "Where the rule applies. Default: everywhere.")
     channels: tuple[str, ...] = key((), parsing.names, "Who is notified. Default: every channel.")
-    cooldown: int = key(HOUR, parsing.whole(MINUTE), "Seconds until those who were notified are reminded.")
+    for_: int = holding(0)
+    cooldown: int = key(HOUR, parsing.whole(MINUTE), "Seconds between two messages about the same.")
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(**options, name=name)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from django.utils.translation import gettext as _
 
 from crm_monitoring.conf import key, parsing
-from crm_monitoring.dashboard.alerts.rules.rule import MINUTE, Finding, Rule, at_least, number
+from crm_monitoring.dashboard.alerts.rules.rule import MINUTE, Finding, Rule, at_least, holding, number
 from crm_monitoring.dashboard.metrics.sketch import apdex
 from crm_monitoring.dashboard.models import Kind
 from crm_monitoring.dashboard.store import alerts
@@ -24,6 +24,7 @@ class Timed(Rule):
 
     counted: ClassVar[Kind] = Kind.REQUEST
 
+    for_: int = holding(5 * MINUTE)
     threshold: float
     endpoints: tuple[str, ...] = key(
         (), parsing.names, "Endpoints or operations, each judged by itself. Default: all together."
@@ -100,6 +101,7 @@ class SlowOperation(Slow):
     kind = "slow_operation"
     counted = Kind.OPERATION
 
+    for_: int = holding(0)
     of: str = key("any", parsing.choice(("p95", "average", "any"), "a measure of durations"), "p95, average or any.")
     minimum: int = at_least(1)
 
