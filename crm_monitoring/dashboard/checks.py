@@ -27,8 +27,6 @@ APPS_MISSING = "crm_monitoring.E014"
 """The dashboard is installed without Django's auth, contenttypes or sessions. Add them to `INSTALLED_APPS`."""
 ROUTER_MISSING = "crm_monitoring.W011"
 """The dashboard has a database of its own and no router to it. Write `DashboardRouter` into `DATABASE_ROUTERS`."""
-BAD_RULE = alerts.BAD_RULE
-BAD_CHANNEL = alerts.BAD_CHANNEL
 NOBODY_TOLD = "crm_monitoring.W012"
 """`ALERTS` has rules, but there is no channel, so nobody is notified. Set `ALERT_CHANNELS`."""
 

@@ -42,7 +42,7 @@ print(*sorted(name[32:] for name in sys.modules if name.startswith("crm_monitori
         (
             # What the last flush needs is there before: see `alerts.load`.
             {"ALERT_CHANNELS": {"team": {"type": "email", "to": ["team@example.org"]}}},
-            "channels delivery evaluation messages named rules scheduler",
+            "bundling channels delivery evaluation messages named rules scheduler writing",
         ),
     ],
     ids=["no alerts", "rules", "channels"],

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from crm_monitoring.dashboard import config
 
-BAD_RULE = "crm_monitoring.E015"
-"""A rule of `ALERTS` cannot be used and is off. Write it as the hint shows; the other rules hold."""
-BAD_CHANNEL = "crm_monitoring.E016"
-"""A channel of `ALERT_CHANNELS` cannot be used and is off. Write it as the hint shows; the others hold."""
-
 
 def load() -> None:
     """Import all that a flush needs, where there is somebody to tell."""

@@ -8,6 +8,11 @@ from typing import Any, TypeVar
 from crm_monitoring.conf import BAD_CHOICE, WRONG_TYPE, Problem, Unusable
 from crm_monitoring.dashboard.models import RULE_LENGTH
 
+BAD_RULE = "crm_monitoring.E015"
+"""A rule of `ALERTS` cannot be used and is off. Write it as the hint shows; the other rules hold."""
+BAD_CHANNEL = "crm_monitoring.E016"
+"""A channel of `ALERT_CHANNELS` cannot be used and is off. Write it as the hint shows; the others hold."""
+
 T = TypeVar("T")
 
 

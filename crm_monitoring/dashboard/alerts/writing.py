@@ -20,7 +20,6 @@ from crm_monitoring.dashboard.alerts.messages import Message
 from crm_monitoring.dashboard.alerts.rules import MINUTE, Rule
 from crm_monitoring.dashboard.alerts.rules.errors import ErrorRate
 from crm_monitoring.dashboard.models import Alert, Event, Issue
-from crm_monitoring.dashboard.pages.links import figures_of
 from crm_monitoring.dashboard.pages.presentation import EventPage, Frame, present
 from crm_monitoring.dashboard.store import alerts, deploys, issues
 from crm_monitoring.extending import scrub_text
@@ -218,9 +217,8 @@ def _call(frame: Frame) -> str:
 def _page_of(rule: Rule, alert: Alert) -> str:
     if isinstance(rule, ErrorRate):
         return _with(_address("issues"), environment=alert.environment)
-    if alert.subject:
-        return _absolute(figures_of(alert.subject)) if _address("overview") else ""
-    return _with(_address("overview"), window="1h", environment=alert.environment)
+    rows = "all" if alert.subject else ""
+    return _with(_address("overview"), window="1h", environment=alert.environment, rows=rows)
 
 
 def _links(alert: Alert, step: Step) -> tuple[tuple[str, str], ...]:

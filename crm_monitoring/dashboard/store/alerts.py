@@ -94,7 +94,7 @@ def advance(seen: Alert, becomes: Mapping[str, object], queued: Queued | None, n
     """
     alerts, moment = Alert.objects.using(database()), moment_of(now)
     key = {"rule": seen.rule, "environment": seen.environment, "subject": seen.subject}
-    if seen._state.adding:
+    if not seen.pk:
         # By itself: on MariaDB two transactions that insert a row and then change it may wait for each other.
         alerts.bulk_create([Alert(**key)], ignore_conflicts=True)
     same = alerts.filter(**key, state=seen.state, since=seen.since, last_sent=seen.last_sent)
@@ -104,7 +104,7 @@ def advance(seen: Alert, becomes: Mapping[str, object], queued: Queued | None, n
         if same.using(using).update(**becomes, **told) != 1:
             return False
         if queued:
-            _queue(Alert.objects.using(using).get(**key), queued, moment)
+            _queue(using, Alert.objects.using(using).get(**key), queued, moment)
     return True
 
 
@@ -129,7 +129,7 @@ def tell_of_issues(rule: str, told: Sequence[Alert], queued: Queued, now: float)
             alert.acknowledged_at, alert.acknowledged_by = None, ""
         _keep(using, told)
         subject = told[0].subject if len(told) == 1 else ""
-        _queue(Alert.objects.using(using).get(rule=rule, environment="", subject=subject), queued, moment)
+        _queue(using, Alert.objects.using(using).get(rule=rule, environment="", subject=subject), queued, moment)
     return True
 
 
@@ -153,9 +153,9 @@ def _keep(using: str, told: Sequence[Alert]) -> None:
     )
 
 
-def _queue(alert: Alert, queued: Queued, moment: datetime) -> None:
+def _queue(using: str, alert: Alert, queued: Queued, moment: datetime) -> None:
     body = queued.body(alert)
-    Delivery.objects.using(alert._state.db).bulk_create(
+    Delivery.objects.using(using).bulk_create(
         Delivery(alert_id=alert.pk, channel=channel, kind=queued.kind, created=moment, due=moment, body=body)
         for channel in queued.channels
     )

@@ -30,6 +30,7 @@ from tests.dashboard.receivers import HANG, Hook, a_hook
 from tests.e2e.processes import READY, ROOT, environment, go_together
 from tests.e2e.waiting import wait_for
 
+AT_ONCE = {"error_rate": {"for": 0}, "slow": {"for": 0}}
 SECRET = "the-secret-of-the-webhook"
 
 
@@ -57,8 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def configure(monitoring: Any) -> Any:
     def configure(*hooks: Hook, **keys: Any) -> None:
-        at_once = {"error_rate": {"for": 0}, "slow": {"for": 0}}
-        monitoring(**{"DASHBOARD_DATABASE": ALIAS, "ALERT_CHANNELS": setting(*hooks), "ALERTS": at_once, **keys})
+        monitoring(**{"DASHBOARD_DATABASE": ALIAS, "ALERT_CHANNELS": setting(*hooks), "ALERTS": AT_ONCE, **keys})
 
     yield configure
     delivery.reset()
@@ -130,7 +130,8 @@ def test_of_eight_processes_at_once_one_sends(each_database: str, configure: Any
 def process(code: str, *, hooks: list[Hook]) -> subprocess.Popen[bytes]:
     settings = connections.settings[ALIAS]
     database = {name: settings[name] for name in ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "NAME")}
-    keys = json.dumps({"ALERT_CHANNELS": setting(*hooks), "LOG_LEVEL": "CRITICAL"})
+    given = {"ALERT_CHANNELS": setting(*hooks), "ALERTS": AT_ONCE, "LOG_LEVEL": "CRITICAL"}
+    keys = json.dumps(given)
     variables = environment(DJANGO_SETTINGS_MODULE="tests.e2e.counted", E2E_DATABASE=json.dumps(database), KEYS=keys)
     return subprocess.Popen(
         [sys.executable, "-c", BEGIN + code],

@@ -12,6 +12,7 @@ from crm_monitoring.dashboard.alerts.messages import Message, from_json
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Alert, Delivery, Deploy, Issue
 from crm_monitoring.dashboard.store import alerts
+from crm_monitoring.dashboard.store.alerts import Queued
 from tests.dashboard.databases import ALIAS
 from tests.dashboard.happenings import happen, measure
 
@@ -301,12 +302,14 @@ def test_a_busy_issue_is_told_again_after_its_cooldown_only(configure: Any) -> N
 
 def test_of_two_that_find_the_same_issue_one_tells(configure: Any) -> None:
     configure({"new_issue": {}})
-    happen(moment=NOW)
-    ((rule, one),), ((_, other),) = scheduler.look(NOW), scheduler.look(NOW + 1)
+    issue = happen(moment=NOW)
+    queued = Queued(kind=Delivery.Kind.START, channels=["team"], body=lambda alert: alert.title)
 
-    first, second = scheduler._tell_of_issues(rule, one, NOW), scheduler._tell_of_issues(rule, other, NOW + 1)
+    def tell(now: float) -> bool:
+        read = Alert(rule="new_issue", subject=str(issue.pk), title="no such category", since=issue.first_seen)
+        return alerts.tell_of_issues("new_issue", [read], queued, now)
 
-    assert (len(first), len(second), len(sent())) == (1, 0, 1)
+    assert (tell(NOW), tell(NOW + 1), len(alerts.history())) == (True, False, 1)
 
 
 def test_a_round_costs_the_same_with_many_old_issues(configure: Any, django_assert_max_num_queries: Any) -> None:

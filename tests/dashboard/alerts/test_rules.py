@@ -10,7 +10,7 @@ from django.utils import translation
 
 from crm_monitoring.conf import key, parsing
 from crm_monitoring.dashboard import checks, config
-from crm_monitoring.dashboard.alerts import rules
+from crm_monitoring.dashboard.alerts import channels, rules
 from crm_monitoring.dashboard.alerts.rules import KINDS, Finding, Rule, parse
 from crm_monitoring.dashboard.alerts.rules.errors import ErrorRate
 from crm_monitoring.dashboard.alerts.rules.silence import NoRequests
@@ -125,8 +125,8 @@ def test_the_check_tells_of_rules_and_channels(monitoring: Any) -> None:
 
     found = {message.id: message for message in checks.check_dashboard()}
 
-    assert found.keys() == {checks.BAD_RULE, checks.BAD_CHANNEL}
-    assert found[checks.BAD_RULE].hint == "Did you mean 'slow'?"
+    assert found.keys() == {rules.BAD_RULE, channels.BAD_CHANNEL}
+    assert found[rules.BAD_RULE].hint == "Did you mean 'slow'?"
     assert all(message.level == django_checks.ERROR for message in found.values())
 
 

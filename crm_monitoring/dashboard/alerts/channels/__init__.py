@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from crm_monitoring.conf import Problem, parse_options
 from crm_monitoring.dashboard import config
-from crm_monitoring.dashboard.alerts import BAD_CHANNEL
 from crm_monitoring.dashboard.alerts.channels.channel import Channel, NotSent
 from crm_monitoring.dashboard.alerts.channels.email import Email
 from crm_monitoring.dashboard.alerts.channels.slack import Slack
 from crm_monitoring.dashboard.alerts.channels.webhook import Webhook, signature
-from crm_monitoring.dashboard.alerts.named import described, usable
+from crm_monitoring.dashboard.alerts.named import BAD_CHANNEL, described, usable
 from crm_monitoring.dashboard.loading import class_named
 
 if TYPE_CHECKING:
     from crm_monitoring.dashboard.alerts.messages import Message
 
-__all__ = ["TYPES", "Channel", "NotSent", "active", "parse", "problems", "send", "signature"]
+__all__ = ["BAD_CHANNEL", "TYPES", "Channel", "NotSent", "active", "parse", "problems", "send", "signature"]
 
 TYPES: Mapping[str, type[Channel]] = {"email": Email, "slack": Slack, "webhook": Webhook}
 

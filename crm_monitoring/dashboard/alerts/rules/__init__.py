@@ -18,8 +18,7 @@ from typing import Any
 
 from crm_monitoring.conf import BAD_CHOICE, Problem, Unusable, did_you_mean, parse_options
 from crm_monitoring.dashboard import config
-from crm_monitoring.dashboard.alerts import BAD_RULE
-from crm_monitoring.dashboard.alerts.named import described, usable
+from crm_monitoring.dashboard.alerts.named import BAD_RULE, described, usable
 from crm_monitoring.dashboard.alerts.rules.errors import ErrorRate
 from crm_monitoring.dashboard.alerts.rules.issues import BusyIssue, NewIssue
 from crm_monitoring.dashboard.alerts.rules.rule import DAY, HOUR, MINUTE, Finding, Rule
@@ -27,7 +26,7 @@ from crm_monitoring.dashboard.alerts.rules.silence import NoRequests
 from crm_monitoring.dashboard.alerts.rules.timed import ApdexBelow, FailedPercent, Slow, SlowOperation
 from crm_monitoring.dashboard.loading import class_named
 
-__all__ = ["DAY", "DEFAULTS", "HOUR", "KINDS", "MINUTE", "Finding", "Rule", "active", "parse", "problems"]
+__all__ = ["BAD_RULE", "DAY", "DEFAULTS", "HOUR", "KINDS", "MINUTE", "Finding", "Rule", "active", "parse", "problems"]
 
 DEFAULTS = ("new_issue", "error_rate", "slow")
 """The rules that are on unless they are turned off."""
