@@ -45,7 +45,7 @@ def start_over() -> None:
     _lost_at.clear()
 
 
-def record(where: str, error: Exception) -> None:
+def record(where: str, error: BaseException) -> None:
     """Count a failure of the monitoring at `where`, and log it at most once a minute for each place."""
     if reraise:
         raise error
@@ -60,7 +60,7 @@ def record(where: str, error: Exception) -> None:
         _tell(where, error)
 
 
-def _tell(where: str, error: Exception) -> None:
+def _tell(where: str, error: BaseException) -> None:
     try:
         _log.warning("monitoring_failed", extra={"where": where}, exc_info=error)
     except Exception as unlogged:

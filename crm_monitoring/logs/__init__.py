@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crm_monitoring.logs.bound import bind, bound, rebind, unbind
+from crm_monitoring.logs.calls import Call
 from crm_monitoring.logs.consoles import prints
 from crm_monitoring.logs.lines import is_structured, log_format
 from crm_monitoring.logs.logger import get_logger
@@ -21,6 +22,7 @@ from crm_monitoring.logs.stdlib import Formatter, Handler
 __all__ = [
     "LOST_LINES",
     "STRUCTLOG_RECONFIGURED",
+    "Call",
     "Formatter",
     "Handler",
     "bind",

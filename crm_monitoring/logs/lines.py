@@ -6,6 +6,7 @@ import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from operator import is_
 from time import time
 from typing import Any
 
@@ -92,7 +93,7 @@ def _shown(error: BaseException) -> str:
     if work is None:
         return scrub_exception(error)
     place = error, error.__traceback__
-    if work.shown_error is None or work.shown_error[0] != place:
+    if work.shown_error is None or not all(map(is_, work.shown_error[0], place)):
         work.shown_error = place, scrub_exception(error, url_scrubber())
     return work.shown_error[1]
 
@@ -117,13 +118,13 @@ def name_of(logger: Any) -> str:
     return getattr(logger, "name", None) or "structlog"
 
 
-def log_failed(name: str, event: Any, error: Exception) -> None:
+def log_failed(name: str, event: Any, error: BaseException) -> None:
     """Write a line in the place of one that could not be made, and count it."""
     output.write(last_resort(name, event, error) + b"\n")
     faults.record("A log call", error)
 
 
-def last_resort(name: str, event: Any, error: Exception) -> bytes:
+def last_resort(name: str, event: Any, error: BaseException) -> bytes:
     """Return a line that says that one of the logger `name` could not be made, and as much of its event as can be shown."""
     return dumps(
         {

@@ -11,15 +11,18 @@ import asyncio
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Self
+from typing import Any
 
 import structlog
 
 from crm_monitoring import severity
+from crm_monitoring.foreign import is_of_value
+from crm_monitoring.logs.calls import Call
 from crm_monitoring.logs.consoles import is_silenced
 from crm_monitoring.logs.lines import emit, log_failed, name_of, set_aside
-from crm_monitoring.logs.processors import built_in, handle, resolve, stop_handling
+from crm_monitoring.logs.processors import built_in, handle, handled_error, resolve, stop_handling
 from crm_monitoring.logs.stdlib import EVENT_ATTRIBUTE, Handler, Readable
+from crm_monitoring.places import place
 from crm_monitoring.rendering import Event, text
 
 
@@ -44,6 +47,7 @@ class BoundLogger(structlog.stdlib.BoundLogger):
         self._log(logging.WARNING, "warning", event, args, fields)
 
     warn = warning
+    msg = info
 
     def error(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log `event` with `fields` at ERROR."""
@@ -63,7 +67,7 @@ class BoundLogger(structlog.stdlib.BoundLogger):
     def log(self, level: int | str, event: Any = None, /, *args: Any, **fields: Any) -> None:  # type: ignore[override]
         """Log `event` with `fields` at `level`, a number or a name."""
         number = _level_number(level)
-        self._log(number, _Level(number), event, args, fields)
+        self._log(number, Call.of(severity.name_of(number), number), event, args, fields)
 
     async def adebug(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log `event` with `fields` at DEBUG, in a thread."""
@@ -76,6 +80,9 @@ class BoundLogger(structlog.stdlib.BoundLogger):
     async def awarning(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log `event` with `fields` at WARNING, in a thread."""
         await self._alog(logging.WARNING, "warning", event, args, fields)
+
+    awarn = awarning
+    amsg = ainfo
 
     async def aerror(self, event: Any = None, /, *args: Any, **fields: Any) -> None:
         """Log `event` with `fields` at ERROR, in a thread."""
@@ -95,16 +102,28 @@ class BoundLogger(structlog.stdlib.BoundLogger):
     async def alog(self, level: int | str, event: Any = None, /, *args: Any, **fields: Any) -> None:  # type: ignore[override]
         """Log `event` with `fields` at `level`, a number or a name, in a thread."""
         number = _level_number(level)
-        await self._alog(number, _Level(number), event, args, fields)
+        await self._alog(number, Call.of(severity.name_of(number), number), event, args, fields)
 
     async def _alog(self, level: int, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
-        if self._logger.isEnabledFor(level):
-            resolve(fields)
-            token = handle(sys.exc_info()[1])
-            try:
-                await asyncio.to_thread(self._log, level, method, event, args, fields)
-            finally:
-                stop_handling(token)
+        if not self._is_enabled(level):
+            return
+        resolve(fields)
+        if level >= logging.ERROR and fields.get("exc_info") is None and handled_error() is None:
+            # The thread does not know who has called.
+            fields = {**place(), **fields}
+        token = handle(sys.exc_info()[1])
+        try:
+            await asyncio.to_thread(self._log, level, method, event, args, fields)
+        except RuntimeError:
+            # The loop is closing, and takes nothing more for its threads.
+            self._log(level, method, event, args, fields)
+        finally:
+            stop_handling(token)
+
+    def _is_enabled(self, level: int) -> bool:
+        logger: Any = self._logger
+        # One of structlog's own has no levels.
+        return not isinstance(logger, logging.Logger) or logger.isEnabledFor(level)
 
     def _log(self, level: int, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         try:
@@ -117,7 +136,10 @@ class BoundLogger(structlog.stdlib.BoundLogger):
             line: Any = {**self._context, **fields} if self._context else fields
             if "event" in line:
                 set_aside(line, "event")
-            line["event"] = _interpolated(event, args) if args else event
+            if args:
+                method = Call.of(method, getattr(method, "number", None), event, args)
+                event = _interpolated(event, args)
+            line["event"] = event
             for processor in chain:
                 if processor is end:
                     return
@@ -125,11 +147,13 @@ class BoundLogger(structlog.stdlib.BoundLogger):
         except structlog.DropEvent:
             # By `structlog.testing.capture_logs`, which puts a processor of its own in the place of ours.
             return
-        except Exception as error:
+        except BaseException as error:
+            if not is_of_value(error):
+                raise
             self._log_otherwise(level, method, event, args, fields, error)
 
     def _log_otherwise(
-        self, level: int, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any], error: Exception
+        self, level: int, method: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any], error: BaseException
     ) -> None:
         logger: Any = self._logger
         if self._processors is chain and not isinstance(logger, logging.Logger):
@@ -143,20 +167,12 @@ class BoundLogger(structlog.stdlib.BoundLogger):
         return _restored, (self._logger.name, self._context)
 
 
-class _Level(str):
-    """The level that lines of any number have, which knows the number."""
-
-    number: int
-
-    def __new__(cls, number: int) -> Self:
-        level = super().__new__(cls, severity.name_of(number))
-        level.number = number
-        return level
-
-
-def _level_number(level: int | str) -> int:
-    if isinstance(level, int):
-        return level
+def _level_number(level: Any) -> int:
+    if issubclass(type(level), int):
+        return int.__index__(level)
+    if not issubclass(type(level), str):
+        return logging.INFO
+    level = str.__str__(level)
     known = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
     # The standard library calls a level without a name "Level 25".
     digits = level.lower().removeprefix("level ")
@@ -166,8 +182,10 @@ def _level_number(level: int | str) -> int:
 def _interpolated(event: Any, args: tuple[Any, ...]) -> Any:
     try:
         # The standard library's rule: a lone mapping is for %(name)s.
-        return event % (args[0] if len(args) == 1 and isinstance(args[0], dict) and args[0] else args)
-    except Exception:
+        return event % (args[0] if len(args) == 1 and issubclass(type(args[0]), dict) and args[0] else args)
+    except BaseException as error:
+        if not is_of_value(error):
+            raise
         return f"{text(event)} {text(args)}"
 
 
@@ -192,7 +210,7 @@ def write(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMa
         emit(event)
     else:
         logger.log(
-            method.number if isinstance(method, _Level) else severity.NUMBERS[event["level"]],
+            getattr(method, "number", None) or severity.NUMBERS[event["level"]],
             Readable(event),
             exc_info=event.get("exc_info"),
             extra={EVENT_ATTRIBUTE: event, **_for_formatters(logger, method, event)},

@@ -14,6 +14,7 @@ import structlog
 
 from crm_monitoring import faults, severity
 from crm_monitoring.logs.lines import name_of, own, set_aside, timestamp
+from crm_monitoring.places import place
 from crm_monitoring.scrubbing import scrub
 from crm_monitoring.work import current_work, url_scrubber
 
@@ -21,6 +22,7 @@ Processor = Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, A
 
 _LINE_FIELDS = ("event", "level", "timestamp", "logger")
 _OUR_FIELDS = frozenset(_LINE_FIELDS)
+_SERIOUS = frozenset(("error", "critical", "exception", "fatal"))
 _STACK_FRAMES = 30
 _OUR_FRAMES = 3
 
@@ -39,15 +41,15 @@ def handled_error() -> BaseException | None:
 
 def exception_of(line: MutableMapping[str, Any]) -> BaseException | None:
     """Return the exception that the line's exc_info means: an exception, a triple of `sys.exc_info`, or True for the current one."""
-    match line.get("exc_info"):
-        case BaseException() as error:
+    given = line.get("exc_info")
+    # By types alone, here and below: asking a lazy object for its class, or whether it is true, would evaluate it.
+    for one in given if type(given) is tuple else (given,):
+        if issubclass(type(one), BaseException):
+            error: BaseException = one
             return error
-        case (_, BaseException() as error, _):
-            return error
-        case tuple() | None | False:
-            return None
-        case _:
-            return sys.exc_info()[1]
+    if type(given) is tuple:
+        return None
+    return None if given is None or given is False else sys.exc_info()[1]
 
 
 def resolve(line: MutableMapping[str, Any]) -> None:
@@ -62,6 +64,8 @@ def take_in(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutable
     if line.get("stack_info") is True:
         own(line, "stack", "".join(traceback.format_stack()[-_STACK_FRAMES:-_OUR_FRAMES]).rstrip())
         del line["stack_info"]
+    if method in _SERIOUS and line.get("exc_info") is None and handled_error() is None:
+        line.update({**_place(logger), **line})
     work = current_work()
     bound = structlog.contextvars.get_contextvars()
     for name, value in bound.items():
@@ -75,6 +79,13 @@ def take_in(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mutable
     return line
 
 
+def _place(logger: Any) -> dict[str, Any]:
+    """Return where the line was logged: one without an exception has no traceback to tell it."""
+    if not isinstance(logger, logging.LogRecord):
+        return place()
+    return {"code.filepath": logger.pathname, "code.lineno": logger.lineno, "code.function": logger.funcName}
+
+
 def scrub_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Take the secrets out of the line. Where that fails the line stays behind, and one in its place says so."""
     error = line.pop("exc_info", None)
@@ -82,6 +93,8 @@ def scrub_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Muta
         clean: Any = scrub(line, url_scrubber())
     except Exception as fault:
         faults.record("Scrubbing a log line", fault)
+        clean = None
+    if type(clean) is not dict:
         faults.lose("unscrubbed_lines")
         return {"event": "line_not_scrubbed"}
     return clean if error is None else {**clean, "exc_info": error}

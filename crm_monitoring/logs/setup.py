@@ -17,6 +17,7 @@ import structlog
 from django.conf import settings
 
 from crm_monitoring import conf, faults, scrubbing
+from crm_monitoring.foreign import is_of_value
 from crm_monitoring.logs import lines, uncaught
 from crm_monitoring.logs.consoles import is_console, is_silenced, silence
 from crm_monitoring.logs.logger import BoundLogger, chain, end, write
@@ -89,7 +90,9 @@ def _guarded(observer: Processor) -> Processor:
     def observe(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         try:
             return observer(logger, method, line)
-        except Exception as error:
+        except BaseException as error:
+            if not is_of_value(error):
+                raise
             faults.record("An observer of log lines", error)
             return line
 

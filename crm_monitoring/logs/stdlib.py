@@ -6,7 +6,11 @@ import logging
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Self, cast
 
+from django.utils.functional import LazyObject
+
 from crm_monitoring import faults, severity
+from crm_monitoring.foreign import is_of_value
+from crm_monitoring.logs.calls import Call
 from crm_monitoring.logs.lines import emit, last_resort, log_failed, own, render, set_aside, with_shown_exception
 from crm_monitoring.logs.processors import shared
 from crm_monitoring.rendering import CORE_FIELDS, Event, dumps, plain, text
@@ -18,7 +22,9 @@ _WRITTEN_ATTRIBUTE = "_crm_monitoring_written"
 # What structlog's ProcessorFormatter.wrap_for_formatter adds to a record.
 _STRUCTLOG_LOGGER, _STRUCTLOG_METHOD = "_logger", "_name"
 _OF_EVERY_LINE = frozenset(("level", "timestamp", "logger"))
-_NOT_SHOWN = frozenset((*CORE_FIELDS, "trace_id", "span_id", "user_id", "exc_info"))
+_NOT_SHOWN = frozenset(
+    (*CORE_FIELDS, "trace_id", "span_id", "user_id", "exc_info", "code.filepath", "code.lineno", "code.function")
+)
 _RECORD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
     "asctime",
     "color_message",  # uvicorn's, the message once more with the codes of a terminal
@@ -62,7 +68,9 @@ class Handler(logging.Handler):
             return
         try:
             emit(line_of(record))
-        except Exception as error:
+        except BaseException as error:
+            if not is_of_value(error):
+                raise
             log_failed(record.name, record.msg, error)
 
 
@@ -89,7 +97,9 @@ class Formatter(logging.Formatter):
         """Return the line of `record`."""
         try:
             return render(line_of(record)).decode()
-        except Exception as error:
+        except BaseException as error:
+            if not is_of_value(error):
+                raise
             faults.record("A log formatter", error)
             return last_resort(record.name, record.msg, error).decode()
 
@@ -137,6 +147,8 @@ def _line_from(record: logging.LogRecord) -> Event:
         own(line, "stack", record.stack_info)
     # A record may be made by hand.
     level = severity.name_of(record.levelno) if isinstance(record.levelno, int) else "info"
+    if record.args:
+        level = Call.of(level, None, record.msg, record.args)
     for processor in shared:
         line = processor(record, level, line)
     return cast(Event, line)
@@ -149,9 +161,13 @@ def _unwrapped(extra: MutableMapping[str, Any], line: Mapping[Any, Any]) -> Even
 
 
 def _message(record: logging.LogRecord) -> str:
+    if issubclass(type(record.msg), LazyObject):
+        return text(record.msg)
     try:
-        message = record.getMessage()
-    except Exception:
+        message = str.__str__(record.getMessage())
+    except BaseException as error:
+        if not is_of_value(error):
+            raise
         message = f"{text(record.msg)} {text(record.args)}"
     # What `warnings` logs ends with the source line, and a newline.
     return message.strip()

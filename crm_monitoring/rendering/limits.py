@@ -73,14 +73,14 @@ def _reduced(fields: Event, limit: int, count: int) -> Event:
 
 def _cuttable(value: Any, limit: int) -> Any:
     """Return a value that is too long as its text, made once however often it is cut."""
-    if isinstance(value, str):
+    if issubclass(type(value), str):
         return value
     dumped = dumps(value)
     return value if len(dumped) <= limit else dumped.decode()
 
 
 def _shortened(value: Any, limit: int) -> Any:
-    if value is None or isinstance(value, int | float):
+    if value is None or issubclass(type(value), int | float):
         return value
     shown = text(value)
     return value if len(shown) <= limit else cut(shown, limit)

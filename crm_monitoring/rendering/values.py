@@ -20,6 +20,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 
+from crm_monitoring.foreign import is_of_value
+
 Event = dict[Any, Any]
 
 # Keys that are no text make every line dearer, and are rare.
@@ -40,14 +42,15 @@ def dumps(value: Any) -> bytes:
             return orjson.dumps(value, default=simple, option=options)
         except (TypeError, ValueError, RecursionError) as error:
             # orjson wraps what the value's own code raises, an interrupt too.
-            if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+            if error.__cause__ is not None and not is_of_value(error.__cause__):
                 raise error.__cause__ from None
     return orjson.dumps(plain(value), option=orjson.OPT_NON_STR_KEYS)
 
 
 def text(value: Any) -> str:
     """Return `value` as it reads best in a sentence: text as it is, the rest as JSON. Any encoding of Unicode takes it."""
-    if isinstance(value, str):
+    # By its own type: asking a lazy object for its class would evaluate it.
+    if issubclass(type(value), str):
         return _encodable(value)
     dumped = dumps(value)
     return str(orjson.loads(dumped)) if dumped.startswith(b'"') else dumped.decode()
@@ -57,8 +60,8 @@ def simple(value: Any) -> Any:
     """Return something JSON knows for a value it does not know. Never runs a query."""
     try:
         return _simple(value)
-    except Exception:
-        return _unprintable(value)
+    except BaseException as error:
+        return _unprintable(value, error)
 
 
 def _simple(value: Any) -> Any:
@@ -93,14 +96,15 @@ def _simple(value: Any) -> Any:
 
 def searchable(value: Any) -> Any:
     """Return an object as the tree or the text it will be shown as, so that it can be searched for secrets before."""
-    if isinstance(value, LazyObject):
+    kind = type(value)
+    if issubclass(kind, LazyObject):
         return simple(value)
-    if isinstance(value, _WITHOUT_TEXT):
+    if issubclass(kind, _WITHOUT_TEXT):
         return value
     try:
         return _fields_of(value) or simple(value)
-    except Exception:
-        return _unprintable(value)
+    except BaseException as error:
+        return _unprintable(value, error)
 
 
 def _fields_of(value: Any) -> Event | None:
@@ -109,7 +113,9 @@ def _fields_of(value: Any) -> Event | None:
     return {spec.name: getattr(value, spec.name, None) for spec in dataclasses.fields(value)}
 
 
-def _unprintable(value: Any) -> str:
+def _unprintable(value: Any, error: BaseException) -> str:
+    if not is_of_value(error):
+        raise error
     return f"<unprintable {type(value).__name__}>"
 
 
@@ -133,8 +139,8 @@ class _Tree:
     def of(self, value: Any, inside: tuple[int, ...] = ()) -> Any:
         try:
             return self._of(value, inside)
-        except Exception:
-            return _unprintable(value)
+        except BaseException as error:
+            return _unprintable(value, error)
 
     def _of(self, value: Any, inside: tuple[int, ...]) -> Any:
         # Asked first: the class of a lazy object is that of what it evaluates to.
@@ -195,7 +201,8 @@ def name_of(name: Any) -> str:
 
 
 def _encodable(value: str) -> str:
-    return value.encode("utf-8", "backslashreplace").decode()
+    # By text's own method: a subclass may have another.
+    return str.encode(value, "utf-8", "backslashreplace").decode()
 
 
 def _number(value: int) -> int | str:

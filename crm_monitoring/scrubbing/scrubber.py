@@ -12,21 +12,26 @@ from datetime import date, time, timedelta
 from operator import is_
 from typing import Any, TypeVar
 
+from crm_monitoring.foreign import is_of_value
 from crm_monitoring.scrubbing.check_digits import without_numbers
 from crm_monitoring.scrubbing.field_names import MAX_CACHED_LETTERS, SENSITIVE_KEYS, SENSITIVE_NAMES, KeyMeaning
 from crm_monitoring.scrubbing.path_segments import looks_like_code
 from crm_monitoring.scrubbing.spans import FILTERED
 from crm_monitoring.scrubbing.text import CUT, MOMENT_OR_ID, TextScrubber, remember
 
-__all__ = ["CUT", "FILTERED", "SENSITIVE_KEYS", "SENSITIVE_NAMES", "TOO_DEEP", "TOO_LARGE", "Scrubber"]
+__all__ = ["CUT", "FILTERED", "SENSITIVE_KEYS", "SENSITIVE_NAMES", "TOO_DEEP", "TOO_LARGE", "UNREADABLE", "Scrubber"]
 
 T = TypeVar("T")
 
 TOO_DEEP = "[Filtered: too deep]"
 TOO_LARGE = "[Filtered: too large]"
+UNREADABLE = "[Filtered: unreadable]"
 
 _MAX_DEPTH = 32
 _MAX_ITEMS = 100_000
+# Of long texts together: one call must not cost as much as it has texts.
+_LONG = 10_000
+_MAX_LETTERS = 10_000_000
 _FIRST_CARD_NUMBER = 10**12
 _PAST_CARD_NUMBERS = 10**19
 _CONTAINERS = (dict, list, tuple, set, frozenset)
@@ -67,8 +72,8 @@ class Scrubber(TextScrubber):
         tuple the first is read as a key too. A subclass of a container becomes the plain container, a named tuple stays one.
         Of two keys that both become "[Filtered]" the later one is kept.
 
-        Containers nested more than 32 deep, as in a cycle, become "[Filtered: too deep]", those past 100 000 items
-        "[Filtered: too large]".
+        Containers nested more than 32 deep, as in a cycle, become "[Filtered: too deep]", those past 100 000 items and long
+        texts past ten million characters "[Filtered: too large]", what cannot be read "[Filtered: unreadable]".
         """
         result: T = _Walk(self, renamed).any(value, 0)
         return result
@@ -82,7 +87,7 @@ class Scrubber(TextScrubber):
 class _Walk:
     """One pass over one tree: counts the items it has seen."""
 
-    __slots__ = ("_items_left", "_ordinary", "_renamed", "_scrubber", "_search")
+    __slots__ = ("_items_left", "_letters_left", "_ordinary", "_renamed", "_scrubber", "_search")
 
     def __init__(self, scrubber: Scrubber, renamed: Callable[[str], str] | None) -> None:
         self._scrubber = scrubber
@@ -91,23 +96,31 @@ class _Walk:
         self._ordinary: Set[str] = scrubber.ordinary_keys if renamed is None else frozenset()
         self._search: Callable[[str], str] = scrubber.text if renamed is None else self._text
         self._items_left = _MAX_ITEMS
+        self._letters_left = _MAX_LETTERS
 
     def any(self, value: Any, depth: int) -> Any:
         kind = type(value)
         if kind is str:
-            return self._search(value)
+            return self._searched(value)
         if kind is dict:
             return self._container(value, depth + 1)
         if kind in _ATOMS:
             return value
         if kind is int:
             return _number(value)
-        # By its own type: asking a lazy object for its class would evaluate it.
         if issubclass(kind, _CONTAINERS):
-            return self._container(value, depth + 1)
+            return self._container(value, depth + 1) if kind in _CONTAINERS or _is_readable(value) else UNREADABLE
         if issubclass(kind, str):
-            return self._search(value)
+            text = str.__str__(value)
+            result = self._searched(text)
+            return value if result is text else result
         return self._bytes(value) if issubclass(kind, bytes) else self._other(value, depth)
+
+    def _searched(self, value: str) -> str:
+        if len(value) < _LONG:
+            return self._search(value)
+        self._letters_left -= len(value)
+        return self._search(value) if self._letters_left >= 0 else TOO_LARGE
 
     def _text(self, value: str, search: Callable[[str], str] | None = None) -> str:
         if self._renamed is not None:
@@ -169,12 +182,12 @@ class _Walk:
             kind = self._kind(name)
         if kind is KeyMeaning.SENSITIVE:
             return name, _hidden(value)
-        if kind is KeyMeaning.TRACE_ID and isinstance(value, str) and _TRACE_ID.fullmatch(value):
+        if kind is KeyMeaning.TRACE_ID and _is_a(value, str) and _TRACE_ID.fullmatch(value):
             return name, value
         search = self._scrubber.searches.get(kind)
-        if search is not None and isinstance(value, str):
+        if search is not None and _is_a(value, str):
             return name, self._text(value, search)
-        if kind is KeyMeaning.SOURCE and type(value) is list and all(isinstance(line, str) for line in value):
+        if kind is KeyMeaning.SOURCE and type(value) is list and all(_is_a(line, str) for line in value):
             return name, self._lines(value)
         if kind is KeyMeaning.ORDINARY and name is key and type(key) is str and len(key) <= MAX_CACHED_LETTERS:
             remember(self._scrubber.ordinary_keys, key)
@@ -187,9 +200,9 @@ class _Walk:
         return lines if result == text else result.split("\n")
 
     def _kind(self, key: Any) -> KeyMeaning:
-        if isinstance(key, bytes):
+        if _is_a(key, bytes):
             key = key.decode("latin-1")
-        return self._scrubber.keys.kind(key) if isinstance(key, str) else KeyMeaning.ORDINARY
+        return self._scrubber.keys.kind(key) if _is_a(key, str) else KeyMeaning.ORDINARY
 
     def _sequence(self, value: Any, depth: int) -> Any:
         items = list(value)
@@ -202,9 +215,9 @@ class _Walk:
         return value if all(map(is_, items, scrubbed)) else _rebuilt(value, scrubbed)
 
     def _is_pair(self, items: list[Any]) -> bool:
-        if len(items) != 2 or not isinstance(items[0], str | bytes) or len(items[0]) > MAX_CACHED_LETTERS:
+        if len(items) != 2 or not _is_a(items[0], str, bytes) or len(items[0]) > MAX_CACHED_LETTERS:
             return False
-        name = items[0] if isinstance(items[0], str) else items[0].decode("latin-1")
+        name = items[0] if _is_a(items[0], str) else items[0].decode("latin-1")
         return _NAME.fullmatch(name) is not None and self._scrubber.is_sensitive(name)
 
 
@@ -214,16 +227,31 @@ class _BodyWalk(_Walk):
     __slots__ = ()
 
     def _item(self, key: Any, value: Any, depth: int) -> tuple[Any, Any]:
-        if isinstance(key, str) and self._scrubber.keys.is_sensitive_in_url(key) and _may_let_in(value):
+        if _is_a(key, str) and self._scrubber.keys.is_sensitive_in_url(key) and _may_let_in(value):
             return key, FILTERED
         return super()._item(key, value, depth)
 
 
 def _may_let_in(value: Any) -> bool:
-    if isinstance(value, list):
+    if _is_a(value, list):
         # A form may hold a field more than once.
         return any(map(_may_let_in, value))
     return type(value) in (str, int) and looks_like_code(str(value))
+
+
+def _is_a(value: Any, *kinds: type[Any]) -> bool:
+    """Whether the value is one of these by its own type: asking a lazy object for its class would evaluate it."""
+    return issubclass(type(value), kinds)
+
+
+def _is_readable(value: Any) -> bool:
+    """Whether what a class of somebody else's makes of a container can be read as one."""
+    try:
+        return len(list(value)) == len(value)
+    except BaseException as error:
+        if not is_of_value(error):
+            raise
+        return False
 
 
 def _number(value: int) -> Any:

@@ -10,7 +10,7 @@ from crm_monitoring.scrubbing import scrub
 from crm_monitoring.sentry.event_size import fitted
 from crm_monitoring.sentry.failures import is_held, is_ignored
 from crm_monitoring.sentry.marks import event_of, mark
-from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of
+from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of, source_of
 from crm_monitoring.sentry.scrubbed import scrub_event
 from crm_monitoring.work import current_work, url_scrubber
 
@@ -44,7 +44,7 @@ class Gate:
     def _is_within_quota(self, event: Any) -> bool:
         if event.get("logger") == HELD_BACK:
             return True
-        held_back = self._quota.admit(fingerprint_of(event))
+        held_back = self._quota.admit(fingerprint_of(event), source_of(event))
         if held_back is None:
             faults.lose(HELD_BACK)
             return False

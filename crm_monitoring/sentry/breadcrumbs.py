@@ -15,6 +15,7 @@ import sentry_sdk
 from django.core.exceptions import DisallowedHost
 
 from crm_monitoring import conf, severity
+from crm_monitoring.rendering import text
 from crm_monitoring.requests import client_ip
 from crm_monitoring.sentry.mode import Mode
 from crm_monitoring.work import Query, Request, current_request
@@ -58,7 +59,7 @@ def _line_crumb(line: Mapping[str, Any]) -> dict[str, Any]:
         "type": "log",
         "category": line["logger"],
         "level": level_of(line),
-        "message": str(line["event"]),
+        "message": text(line["event"]),
         "data": fields_of(line),
     }
 

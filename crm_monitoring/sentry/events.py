@@ -12,15 +12,17 @@ import sentry_sdk
 
 from crm_monitoring import conf, severity
 from crm_monitoring.faults import guarded
-from crm_monitoring.logs import handled_error
+from crm_monitoring.logs import Call, handled_error
 from crm_monitoring.rendering import cut, text
-from crm_monitoring.scrubbing import scrub_text
+from crm_monitoring.scrubbing import FILTERED, scrub_text
 from crm_monitoring.sentry.breadcrumbs import fields_of, leave_crumb, level_of
 from crm_monitoring.sentry.failures import About, report
+from crm_monitoring.sentry.making import is_making
 from crm_monitoring.sentry.mode import mode
 from crm_monitoring.work import current_work
 
 _MAX_LOGGERS = 1024
+_BY_CHANCE = 3
 
 # Their lines repeat what the request itself reports, or what the SDK does.
 _UNREPORTED = (
@@ -155,7 +157,7 @@ def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mu
         _send_log(line)
     if is_told:
         if number >= severity.NUMBERS[config.SENTRY_EVENT_LEVEL.lower()]:
-            _report_line(line)
+            _report_line(line, method)
         leave_crumb(line, how)
     return line
 
@@ -166,7 +168,7 @@ def _send_log(line: MutableMapping[str, Any]) -> None:
     error = line.get("exc_info")
     if error is not None:
         about["exception"] = _attribute(error)
-    send(str(line["event"]), attributes={"logger.name": line["logger"], **about})
+    send(text(line["event"]), attributes={"logger.name": line["logger"], **about})
 
 
 def _attribute(value: Any) -> str | int | float | bool:
@@ -179,11 +181,14 @@ def _is_of(logger_name: str, names: tuple[str, ...]) -> bool:
     return f"{logger_name}.".startswith(tuple(f"{name}." for name in names))
 
 
-def _report_line(line: MutableMapping[str, Any]) -> None:
-    title, fields = str(line["event"]), fields_of(line)
-    # A line written while an exception is handled is about it.
+def _report_line(line: MutableMapping[str, Any], call: str) -> None:
+    if is_making():
+        # By a value of an event that is being made: its report would be about our own reading it.
+        return
+    title, fields = text(line["event"]), fields_of(line)
     error = line.get("exc_info")
     if error is None:
+        # A line written while an exception is handled is about it.
         error = handled_error()
     if error is not None:
         about = About(mechanism="logging", level=level_of(line), logger=line["logger"], line=title, fields=fields)
@@ -192,7 +197,22 @@ def _report_line(line: MutableMapping[str, Any]) -> None:
     event = {
         "level": level_of(line),
         "logger": line["logger"],
-        "logentry": {"message": title},
+        "logentry": _entry(title, call),
         "contexts": {"log": fields},
     }
     sentry_sdk.capture_event(cast(Any, event))
+
+
+def _entry(message: str, call: str) -> dict[str, Any]:
+    """Return the line's message, and where it was made of a template, that: all of its messages are one issue."""
+    if not isinstance(call, Call) or call.template is None:
+        return {"message": message}
+    given = list(call.params.values()) if isinstance(call.params, Mapping) else list(call.params)
+    return {"message": call.template, "formatted": message, "params": [_param(one, message) for one in given]}
+
+
+def _param(value: Any, message: str) -> Any:
+    # What the scrubber has taken out of the message is secret by what stands beside it there. A short text may be in it by chance.
+    shown = text(value)
+    is_there = shown in message and (len(shown) > _BY_CHANCE or FILTERED not in message)
+    return cut(shown, conf.get().LOG_MAX_STRING) if is_there or type(value) is float else FILTERED

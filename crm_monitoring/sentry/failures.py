@@ -26,6 +26,7 @@ from crm_monitoring import conf, faults, process, severity
 from crm_monitoring.registry import Registry
 from crm_monitoring.sentry.breadcrumbs import UNTIL
 from crm_monitoring.sentry.exceptions import described
+from crm_monitoring.sentry.making import making
 from crm_monitoring.sentry.marks import chain_of, event_of, mark
 from crm_monitoring.sentry.mode import mode
 from crm_monitoring.sentry.sdk import use_isolation_scope, use_scope
@@ -100,7 +101,7 @@ class Report:
     def send(self) -> str | None:
         """Send the event; returns its id, or None where it was dropped."""
         isolation, current = self._scopes
-        with use_isolation_scope(isolation), use_scope(current):
+        with making(), use_isolation_scope(isolation), use_scope(current):
             options = sentry_sdk.get_client().options
             event, hint = described(self._error, options, self._mechanism)
             hint[UNTIL] = self._until

@@ -56,23 +56,34 @@ class QuotaGuard:
         """Forget what was asked so far, and who was asking: a forked child has its own count."""
         self._overall = TokenBucket(self._overall_per_minute, self._overall_per_minute, monotonic())
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._sources: OrderedDict[str, TokenBucket] = OrderedDict()
         self._held: Counter[str] = Counter()
         # Reentrant: a finaliser may report a failure while its own thread is counting one.
         self._lock = threading.RLock()
 
-    def admit(self, fingerprint: str) -> int | None:
+    def admit(self, fingerprint: str, source: str = "") -> int | None:
         """
         Ask for an event to leave.
+
+        Args:
+            source: Who tells of it. All kinds of one together leave half of what leaves overall to others.
 
         Returns:
             How many of its fingerprint were held back since the last one that left, or None where this one is held back too.
         """
         now = monotonic()
         with self._lock:
-            if self._bucket(fingerprint, now).take(now) and self._overall.take(now):
+            if self._may_leave(fingerprint, source, now):
                 return self._held.pop(fingerprint, 0)
             self._held[fingerprint] += 1
             return None
+
+    def _may_leave(self, fingerprint: str, source: str, now: float) -> bool:
+        return (
+            self._bucket(fingerprint, now).take(now)
+            and (not source or self._share(source, now).take(now))
+            and self._overall.take(now)
+        )
 
     def _bucket(self, fingerprint: str, now: float) -> TokenBucket:
         bucket = self._buckets.get(fingerprint)
@@ -81,6 +92,16 @@ class QuotaGuard:
             self._forget_oldest()
         self._buckets.move_to_end(fingerprint)
         return bucket
+
+    def _share(self, source: str, now: float) -> TokenBucket:
+        share = self._sources.get(source)
+        if share is None:
+            half = max(self._overall_per_minute / 2, 1)
+            share = self._sources[source] = TokenBucket(half, half, now)
+            if len(self._sources) > MAX_FINGERPRINTS:
+                self._sources.popitem(last=False)
+        self._sources.move_to_end(source)
+        return share
 
     def _forget_oldest(self) -> None:
         if len(self._buckets) > MAX_FINGERPRINTS:
@@ -108,6 +129,15 @@ def fingerprint_of(event: dict[str, Any]) -> str:
         return f"{values[-1].get('type')} in {_place(values[-1])}"
     message = (event.get("logentry") or {}).get("message") or event.get("message") or ""
     return f"{event.get('logger') or ''} {message}".strip()[:200]
+
+
+def source_of(event: dict[str, Any]) -> str:
+    """
+    Return who tells of a Sentry event, where there may be kinds without end: the logger of a message.
+
+    Of exceptions there are no more kinds than places in the code.
+    """
+    return "" if event.get("exception") else str(event.get("logger") or "")
 
 
 def _place(value: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from tests.architecture.house import MODULES, arrows, circles, entrances, room, 
 
 FLOORS = {
     "": (
+        ("foreign",),
         ("conf", "faults", "lazy", "places", "records", "release", "rendering", "severity", "wrapping"),
         ("registry", "scrubbing"),
         ("process", "readiness"),
@@ -27,7 +28,7 @@ FLOORS = {
         ("dashboard",),
     ),
     "sentry": (
-        ("callers", "event_size", "quota", "sampling", "scrubbed", "sdk"),
+        ("callers", "event_size", "making", "quota", "sampling", "scrubbed", "sdk"),
         ("exceptions", "marks", "mode", "sessions", "tuning", "w3c"),
         ("breadcrumbs", "spans"),
         ("failures", "request_data", "thread_scopes", "tracing", "unit_trace"),

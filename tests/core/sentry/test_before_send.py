@@ -331,7 +331,8 @@ def test_an_error_line_is_an_event_with_its_fields(server: WSGIClient, sentry: M
 
     (event,) = sentry.events
     assert event["logentry"] == {"message": "import_failed"}
-    assert event["contexts"]["log"] == {"org_id": 7}
+    assert event["contexts"]["log"]["org_id"] == 7
+    assert event["contexts"]["log"]["code.function"] == "logs_error"
     assert event["level"] == "error"
 
 

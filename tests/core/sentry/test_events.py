@@ -572,7 +572,7 @@ def test_frames_of_ours_are_not_the_projects(server: WSGIClient, sentry: MemoryT
 
 
 def test_parts_that_would_be_empty_are_left_out(sentry: MemoryTransport) -> None:
-    get_logger("shop").error("import_failed")
+    capture_message("import_failed")
 
     (event,) = sentry.events
     assert "transaction_info" not in event
@@ -585,3 +585,46 @@ def test_a_trace_does_not_tell_of_threads(server: WSGIClient, sentry: MemoryTran
     (event,), (transaction,) = sentry.events, sentry.transactions
     assert "thread" not in str(event["contexts"]["trace"])
     assert "thread" not in str(transaction["contexts"]["trace"])
+
+
+# -- templates ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("get", [logging.getLogger, get_logger], ids=["standard", "ours"])
+def test_an_event_of_a_message_with_arguments_keeps_its_template(sentry: MemoryTransport, get: Any) -> None:
+    get("shop").error("import of %s failed after %d rows, %.1f s", "acme", 7, 0.25)
+
+    (event,) = sentry.events
+    assert event["logentry"] == {
+        "message": "import of %s failed after %d rows, %.1f s",
+        "formatted": "import of acme failed after 7 rows, 0.2 s",
+        "params": ["acme", "7", "0.25"],
+    }
+
+
+def test_named_arguments_are_params_too(sentry: MemoryTransport) -> None:
+    logging.getLogger("shop").error("import of %(name)s failed", {"name": "acme"})
+
+    assert sentry.events[0]["logentry"]["params"] == ["acme"]
+
+
+@pytest.mark.parametrize("secret", ["hunter2hunter2", "a", 1234])
+def test_an_argument_that_is_secret_where_it_stands_does_not_leave_as_a_param(
+    sentry: MemoryTransport, secret: Any
+) -> None:
+    logging.getLogger("shop").error("login with password=%s by %s failed", secret, "somebody")
+
+    entry = sentry.events[0]["logentry"]
+    assert entry["formatted"] == "login with password=[Filtered] by somebody failed"
+    assert entry["params"] == ["[Filtered]", "somebody"]
+
+
+def test_many_names_in_one_message_leave_room_for_others(sentry: MemoryTransport) -> None:
+    for number in range(200):
+        logging.getLogger("shop").error("import of %s failed", f"name {number}")
+        logging.getLogger("shop").error(f"untemplated {number}")
+    logging.getLogger("billing").error("invoice_lost")
+
+    messages = [event["logentry"]["message"] for event in sentry.events]
+    assert messages.count("import of %s failed") == 10
+    assert "invoice_lost" in messages

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crm_monitoring.sentry import quota
-from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of
+from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of, source_of
 
 
 class Clock:
@@ -127,3 +127,39 @@ def test_a_guard_that_starts_over_knows_nothing(clock: Clock) -> None:
 
     assert guard.held() == {}
     assert guard.admit("boom") == 0
+
+
+def test_all_kinds_of_one_source_leave_half_of_what_leaves_overall_to_others(guard: QuotaGuard, clock: Clock) -> None:
+    admitted = [kind for kind in range(200) if guard.admit(f"shop {kind}", "shop") is not None]
+
+    assert len(admitted) == 30
+    assert guard.admit("billing", "billing") == 0
+    clock.now += 60
+    assert guard.admit("shop once more", "shop") == 0
+
+
+def test_a_source_may_tell_of_something_however_little_leaves_overall() -> None:
+    assert QuotaGuard(burst=1, per_minute=1, overall_per_minute=1).admit("boom", "shop") == 0
+
+
+def test_sources_are_forgotten_as_kinds_are(guard: QuotaGuard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "MAX_FINGERPRINTS", 2)
+    first = [guard.admit(f"shop {kind}", "shop") for kind in range(31)]
+
+    for source in ("billing", "mail"):
+        guard.admit("boom", source)
+
+    assert first[-1] is None
+    assert guard.admit("shop once more", "shop") is not None
+
+
+@pytest.mark.parametrize(
+    ("event", "source"),
+    [
+        ({"logger": "shop", "logentry": {"message": "x"}}, "shop"),
+        ({"logger": "shop", "exception": {"values": [{"type": "ValueError"}]}}, ""),
+        ({"message": "x"}, ""),
+    ],
+)
+def test_who_tells_of_a_message_is_its_logger(event: dict[str, Any], source: str) -> None:
+    assert source_of(event) == source
