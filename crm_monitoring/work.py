@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -203,12 +202,10 @@ class Unit(Work):
         name: What is done, the same for every run: "send_invoices".
         kind: What sort of work it is: "job", "task", "command".
         is_counted: Its end makes a record.
-        timer: The thread that sends what is held too long, while something is held.
     """
 
     is_counted = True
     trace: UnitTrace | None = None
-    timer: threading.Timer | None = None
 
     def __init__(self, name: str, kind: str, request_id: str) -> None:
         super().__init__(request_id)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from contextvars import Context
 from datetime import UTC, datetime
 from time import perf_counter, time
 from types import MappingProxyType
@@ -22,7 +24,7 @@ import sentry_sdk
 from django.core.exceptions import RequestAborted
 from django.http import UnreadablePostError
 
-from crm_monitoring import conf, faults, process, severity
+from crm_monitoring import background, conf, faults, process, severity
 from crm_monitoring.registry import Registry
 from crm_monitoring.sentry.breadcrumbs import UNTIL
 from crm_monitoring.sentry.exceptions import described
@@ -30,7 +32,7 @@ from crm_monitoring.sentry.making import making
 from crm_monitoring.sentry.marks import chain_of, event_of, mark
 from crm_monitoring.sentry.mode import mode
 from crm_monitoring.sentry.sdk import use_isolation_scope, use_scope
-from crm_monitoring.work import HeldFailure, Unit, Work, current_work
+from crm_monitoring.work import HeldFailure, Unit, Work, current_work, use
 
 MAX_HELD = 20
 MAX_HELD_SECONDS = 10.0
@@ -41,9 +43,24 @@ ignore_also = _ignoring.add
 _GONE = (asyncio.CancelledError, RequestAborted, UnreadablePostError)
 
 
-_holding: set[Work] = set()
+class _Held:
+    """
+    What holds reports in this process.
 
-process.after_fork(_holding.clear)
+    Attributes:
+        works: Requests and units that hold some.
+        sending: Held while the background sends.
+    """
+
+    def __init__(self) -> None:
+        self.start_over()
+
+    def start_over(self) -> None:
+        self.works: set[Work] = set()
+        self.sending = threading.RLock()
+
+
+_held = _Held()
 
 
 class About(NamedTuple):
@@ -140,7 +157,7 @@ def report(error: BaseException, about: About) -> str | None:
 
 
 def _hold(work: Work, error: BaseException, about: About) -> str:
-    # Copies, here and below: the list of a command shrinks in its timer's thread.
+    # Copies, here and below: the list shrinks in the background.
     for known in work.reports.copy():
         if known.is_of(error):
             known.add(error, about)
@@ -149,12 +166,12 @@ def _hold(work: Work, error: BaseException, about: About) -> str:
         _send_first(work)
     new = Report(error, about)
     work.reports.append(new)
-    _holding.add(work)
+    _held.works.add(work)
     if work.concluded:
         # Meanwhile, by another thread, which may have missed this one.
         send_held(work)
-    elif isinstance(work, Unit) and work.timer is None:
-        _watch(work, new)
+    else:
+        background.wake(MAX_HELD_SECONDS)
     return new.event_id
 
 
@@ -166,7 +183,7 @@ def send_overdue(work: Work) -> None:
 
 def send_held(work: Work) -> None:
     """Send every failure of the request, command or task, each once."""
-    _holding.discard(work)
+    _held.works.discard(work)
     while work.reports:
         _send_first(work)
 
@@ -185,26 +202,19 @@ def _first(work: Work) -> HeldFailure | None:
     return next(iter(work.reports), None)
 
 
-def _watch(unit: Unit, first: HeldFailure) -> None:
-    """Let a thread send what is held in time, though nothing else may happen in the command until then."""
-    due = first.since + MAX_HELD_SECONDS - perf_counter()
-    timer = threading.Timer(max(due, 0.0), _send_in_time, (unit,))
-    timer.daemon = True
-    unit.timer = timer
-    try:
-        timer.start()
-    except RuntimeError:
-        # No more threads, or the interpreter ends: it is sent with the next report, or when the unit ends.
-        unit.timer = None
+def _send_in_time() -> float | None:
+    """Send what has been held for long, though nothing else may happen in the work until then."""
+    with _held.sending:
+        for work in _held.works.copy():
+            # As part of the work: its event shows the request.
+            Context().run(_send_overdue_of, work)
+    ages = [perf_counter() - first.since for work in _held.works.copy() if (first := _first(work)) is not None]
+    return max(0.0, MAX_HELD_SECONDS - max(ages)) if ages else None
 
 
-@faults.guarded
-def _send_in_time(unit: Unit) -> None:
-    send_overdue(unit)
-    unit.timer = None
-    first = _first(unit)
-    if first is not None and not unit.concluded:
-        _watch(unit, first)
+def _send_overdue_of(work: Work) -> None:
+    use(work)
+    send_overdue(work)
 
 
 def leave_unit(unit: Unit, error: BaseException | None = None) -> None:
@@ -216,8 +226,8 @@ def leave_unit(unit: Unit, error: BaseException | None = None) -> None:
     """
     unit.concluded = True
     try:
-        _stop(unit.timer)
         send_held(unit)
+        _wait_for_others()
         made = None if error is None else event_of(error)
     finally:
         unit.leave()
@@ -225,18 +235,24 @@ def leave_unit(unit: Unit, error: BaseException | None = None) -> None:
         mark(error, made)
 
 
-@faults.guarded
-def _stop(timer: threading.Timer | None) -> None:
-    if timer is not None:
-        timer.cancel()
-        # It may be sending right now, and the process end next.
-        timer.join(_JOIN_SECONDS)
+def _wait_for_others() -> None:
+    # Another thread may be sending something of it right now, and the process end next.
+    _held.sending.acquire(timeout=_JOIN_SECONDS)
+    # It was not had in time.
+    with suppress(RuntimeError):
+        _held.sending.release()
 
 
 def send_all_held() -> None:
     """Send what the requests, commands and tasks of this process hold: it ends while they run, or somebody waits for all."""
-    for work in _holding.copy():
-        send_held(work)
+    for work in _held.works.copy():
+        Context().run(_send_held_of, work)
+    _wait_for_others()
+
+
+def _send_held_of(work: Work) -> None:
+    use(work)
+    send_held(work)
 
 
 def is_held(error: BaseException, event_id: str | None = None) -> bool:
@@ -253,3 +269,7 @@ def is_ignored(error: BaseException) -> bool:
     return any(
         kind.__name__ in ignored or f"{kind.__module__}.{kind.__qualname__}" in ignored for kind in type(error).__mro__
     )
+
+
+process.after_fork(_held.start_over)
+background.add(_send_in_time)

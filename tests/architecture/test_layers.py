@@ -17,7 +17,7 @@ FLOORS = {
         ("conf", "faults", "lazy", "places", "records", "release", "rendering", "severity", "wrapping"),
         ("registry", "scrubbing"),
         ("process", "readiness"),
-        ("hooks", "ids"),
+        ("background", "hooks", "ids"),
         ("requests",),
         ("work",),
         ("logs",),

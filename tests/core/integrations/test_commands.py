@@ -360,30 +360,13 @@ def test_what_left_in_time_and_then_escapes_is_still_one_event(
     assert len(sentry.events) == 1
 
 
-def test_no_thread_waits_where_nothing_is_held(sentry: MemoryTransport) -> None:
-    waiting: list[int] = []
-
-    def count() -> None:
-        waiting.append(sum(isinstance(thread, threading.Timer) for thread in threading.enumerate()))
-
-    def way() -> None:
-        count()
-        breakages.two_failures()
-        count()
-
-    call(way)
-    count()
-
-    assert waiting == [0, 1, 0]
-
-
 def test_where_no_thread_can_start_a_report_leaves_at_the_end(
     sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(timer: threading.Timer) -> None:
+    def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Timer, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
 
     call(breakages.two_failures)
 
@@ -422,9 +405,7 @@ def test_a_process_that_ends_sends_what_its_commands_hold(sentry: MemoryTranspor
 def test_a_forked_child_leaves_to_its_parent_what_that_holds(sentry: MemoryTransport) -> None:
     def way() -> None:
         breakages.logged_in_an_except_block()
-        timer = work.current_work().timer  # type: ignore[union-attr]
         process.start_over()
-        timer.cancel()  # type: ignore[union-attr]
 
     call(way)
 
