@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,6 +11,7 @@ from django.core.signals import setting_changed
 
 from crm_monitoring import conf, faults, hooks, logs, queries, requests, scrubbing, sentry
 from crm_monitoring.integrations import commands, threads
+from crm_monitoring.on_import import when_imported
 
 
 class MonitoringConfig(AppConfig):
@@ -47,16 +47,19 @@ def _watch_tasks() -> None:
         from crm_monitoring.integrations import tasks
 
         tasks.install()
-    # Where it is installed the SDK has imported it. A process that has not runs no task, and need not wait for the import.
-    if "celery" in sys.modules:
-        from crm_monitoring.integrations import celery
-
-        celery.install()
+    # A process that does not import it runs no task, and need not wait for it.
+    when_imported("celery", _watch_celery)
     # A project may have an app of this name.
     if find_spec("channels") and find_spec("channels.consumer"):
         from crm_monitoring.integrations import channels
 
         channels.install()
+
+
+def _watch_celery() -> None:
+    from crm_monitoring.integrations import celery
+
+    celery.install()
 
 
 def _settings_changed(*, setting: str, **kwargs: Any) -> None:

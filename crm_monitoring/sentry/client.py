@@ -15,10 +15,10 @@ import sentry_sdk
 from sentry_sdk import Transport
 
 from crm_monitoring import conf, faults, process
-from crm_monitoring.sentry import ending, others, sessions
+from crm_monitoring.sentry import ending, libraries, others, sessions
 from crm_monitoring.sentry.before_send import HELD_BACK, Gate
 from crm_monitoring.sentry.mode import mode, notice_by
-from crm_monitoring.sentry.options import drop_unwanted, is_local, make_options, rate_of
+from crm_monitoring.sentry.options import UNWANTED, drop_unwanted, is_local, make_options, rate_of
 from crm_monitoring.sentry.sdk import BaseClient, Event
 from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_waiting
 
@@ -171,6 +171,7 @@ def _start_in_context(asked: _Asked) -> BaseClient:
         client = _client(asked.config, given, gate)
     _started[client] = _Started(asked, given, refused, gate, sends=client.transport is not None)
     sentry_sdk.get_global_scope().set_client(client)
+    libraries.follow(leave_out=UNWANTED)
     _silence_the_sdk(client)
     ending.prepare(_tell_held_back)
     process.at_end(_stay_closed, process.Stage.WRITE)

@@ -32,10 +32,12 @@ class RequestIntegration(OwnIntegration):
 
     Args:
         adds_sources: The client leaves the lines of code around each frame to us.
+        watches_libraries: The client leaves it to us to enable the SDK's integrations of libraries.
     """
 
-    def __init__(self, *, adds_sources: bool = False) -> None:
+    def __init__(self, *, adds_sources: bool = False, watches_libraries: bool = False) -> None:
         self.adds_sources = adds_sources
+        self.watches_libraries = watches_libraries
 
     @staticmethod
     def setup_once() -> None:

@@ -21,6 +21,7 @@ class OwnIntegration(Integration):
 
     identifier = "crm_monitoring"
     adds_sources = False
+    watches_libraries = False
 
 
 class Mode(NamedTuple):

@@ -23,7 +23,7 @@ Hook = Callable[[Any, Any], Any]
 _BLANK = {"name": FILTERED, "attributes": {}}
 
 # What the SDK turns on by itself and a CRM should not have, by identifier.
-_UNWANTED = frozenset(
+UNWANTED = frozenset(
     (
         SDKS_OWN,  # ours does that, without wrapping responses, middleware, signals and cursors
         "argv",  # a command's arguments hold passwords
@@ -77,6 +77,8 @@ def make_options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> d
         "in_app_exclude": [*(given.get("in_app_exclude") or ()), "crm_monitoring"],
         "integrations": _integrations(config, given),
         "disabled_integrations": _disabled(given),
+        # It would import all libraries that it knows to see which there are: see `libraries`.
+        "auto_enabling_integrations": False,
         **make_hooks(given, gate),
     }
     # None would make the SDK look for itself: for a release by starting git, for a DSN in the environment.
@@ -89,7 +91,7 @@ def make_options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> d
     elif not _has_destination(config, given):
         # Nothing to send to: no spans are made, no libraries looked for and none of them watched.
         options.update(traces_sample_rate=None, traces_sampler=None)
-        options.update(default_integrations=False, auto_enabling_integrations=False)
+        options.update(default_integrations=False)
     return options
 
 
@@ -123,13 +125,13 @@ class _LeftOut(Integration):
 
 def wanted(integration: Integration) -> bool:
     """Whether a client of somebody else's may keep `integration` when it becomes ours."""
-    return integration.identifier not in _UNWANTED and not isinstance(integration, OwnIntegration)
+    return integration.identifier not in UNWANTED and not isinstance(integration, OwnIntegration)
 
 
 def drop_unwanted(client: BaseClient, given: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Take from `client` what it may not have. What a client before it has set up stays in place, and asks for it there."""
     named = _named(given)
-    for identifier in _UNWANTED - named:
+    for identifier in UNWANTED - named:
         client.integrations.pop(identifier, None)
 
 
@@ -139,8 +141,10 @@ def _disabled(given: Mapping[str, Any]) -> list[Any]:
 
 def _integrations(config: conf.Config, given: Mapping[str, Any]) -> list[Integration]:
     own: list[Integration] = [
-        RequestIntegration(adds_sources=_leaves_sources_to_us(given)),
-        *(_LeftOut(identifier) for identifier in sorted(_UNWANTED)),
+        RequestIntegration(
+            adds_sources=_leaves_sources_to_us(given), watches_libraries=_watches_libraries(config, given)
+        ),
+        *(_LeftOut(identifier) for identifier in sorted(UNWANTED)),
     ]
     theirs = list(given.get("integrations") or ())
     # One that the project names itself stands in for ours, the SDK's own DjangoIntegration too.
@@ -150,6 +154,11 @@ def _integrations(config: conf.Config, given: Mapping[str, Any]) -> list[Integra
 
 def _named(given: Mapping[str, Any]) -> set[str]:
     return {integration.identifier for integration in given.get("integrations") or ()}
+
+
+def _watches_libraries(config: conf.Config, given: Mapping[str, Any]) -> bool:
+    is_asked_for = given.get("default_integrations", True) and given.get("auto_enabling_integrations", True)
+    return bool(is_asked_for) and (_has_destination(config, given) or has_receivers())
 
 
 def _leaves_sources_to_us(given: Mapping[str, Any]) -> bool:

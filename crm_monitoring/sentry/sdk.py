@@ -6,12 +6,12 @@ No other module imports from inside the SDK, so that what a new version of it mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
-from sentry_sdk import Scope
+from sentry_sdk import Scope, integrations
 
 # A client without a transport: what `get_client` returns is typed by it. Without it: no types.
 from sentry_sdk.client import BaseClient
@@ -22,8 +22,8 @@ from sentry_sdk.consts import DEFAULT_OPTIONS
 # What leaves: transports get one, sessions are sent in one. Documented for transports. Without it: nothing leaves.
 from sentry_sdk.envelope import Envelope, Item
 
-# The documented base of integrations: ours is one. Without it: no crash of a view is reported.
-from sentry_sdk.integrations import Integration
+# The documented base of integrations: ours is one. The others enable one later. Without them: no crash of a view is reported.
+from sentry_sdk.integrations import DidNotEnable, Integration, setup_integrations
 
 # A processor for the events of all clients; `use_scope` and its sibling run a block on a scope that was kept. Without them: no
 # request on an event, no late report.
@@ -74,15 +74,23 @@ except ImportError:  # pragma: no cover - version 3, against which .ci/run tests
         __slots__ = ("name", "op", "origin", "sampled", "source")
 
 
+AUTO_ENABLING: Sequence[str] = getattr(integrations, "_AUTO_ENABLING_INTEGRATIONS", ())
+"""The integrations that the SDK enables by itself where their library is installed, "package.module.Class". Without it: none is."""
+DEACTIVATES: Mapping[str, Collection[str]] = getattr(integrations, "_INTEGRATION_DEACTIVATES", {})
+"""Which of them say the same as another, by that one's identifier. Without it: both say it."""
+
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
 __all__ = [
+    "AUTO_ENABLING",
+    "DEACTIVATES",
     "DEFAULT_OPTIONS",
     "LIMITS",
     "STREAMS_ONLY",
     "Baggage",
     "BaseClient",
+    "DidNotEnable",
     "Envelope",
     "Event",
     "EventScrubber",
@@ -103,6 +111,7 @@ __all__ = [
     "continue_streamed_trace",
     "event_from_exception",
     "extend_outgoing",
+    "setup_integrations",
     "single_exception_from_error_tuple",
     "start_streamed_span",
     "streamed_span",

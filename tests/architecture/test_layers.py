@@ -15,7 +15,7 @@ FLOORS = {
     "": (
         ("foreign",),
         ("conf", "faults", "lazy", "places", "records", "release", "rendering", "severity", "wrapping"),
-        ("registry", "scrubbing"),
+        ("on_import", "registry", "scrubbing"),
         ("process", "readiness"),
         ("background", "hooks", "ids"),
         ("requests",),
@@ -35,7 +35,7 @@ FLOORS = {
         ("before_send", "events", "sensitive_variables"),
         ("django",),
         ("transport",),
-        ("ending", "options"),
+        ("ending", "libraries", "options"),
         ("others",),
         ("client",),
         ("",),

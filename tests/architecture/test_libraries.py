@@ -28,6 +28,8 @@ WINGS = {
 """Who imports a library, and where it is more than one wing, why."""
 
 PRIVATE = {
+    "_AUTO_ENABLING_INTEGRATIONS": "sentry_sdk imports all of them to see which there are; absent, none is enabled by itself",
+    "_INTEGRATION_DEACTIVATES": "which of them repeat others; absent, both tell",
     "_called_from_command_line": "a command cannot tell otherwise whether its end is that of the process; absent, it is not",
     "_default_manager": "Django documents it, for models of others",
     "_getframe": "Python documents it; every log line looks for its caller, and `inspect` would read the source for it",
