@@ -114,13 +114,15 @@ ENTRANCES: set[str] = {
     "dashboard.pages.filters -> dashboard.store.figures.WINDOWS",
     "dashboard.pages.filters -> dashboard.store.figures.Window",
     "dashboard.pages.formatting -> dashboard.store.figures.Change",
-    "dashboard.pages.issues -> dashboard.inbox.untrusted.indented",
     "dashboard.pages.issues -> dashboard.store.issues",
     "dashboard.pages.issues -> dashboard.store.issues.EventView",
     "dashboard.pages.issues -> dashboard.store.issues.IssueFilters",
-    "dashboard.pages.issues -> dashboard.store.issues.Page",
     "dashboard.pages.issues -> dashboard.store.issues.Sort",
-    "dashboard.pages.issues -> dashboard.store.issues.TransactionFilters",
+    "dashboard.pages.lists -> dashboard.inbox.untrusted.indented",
+    "dashboard.pages.lists -> dashboard.store.issues",
+    "dashboard.pages.lists -> dashboard.store.issues.IssueFilters",
+    "dashboard.pages.lists -> dashboard.store.issues.Page",
+    "dashboard.pages.lists -> dashboard.store.issues.TransactionFilters",
     "dashboard.pages.overview -> dashboard.store.figures.Figures",
     "dashboard.pages.overview -> dashboard.store.figures.Point",
     "dashboard.pages.overview -> dashboard.store.figures.WINDOWS",
@@ -135,6 +137,8 @@ ENTRANCES: set[str] = {
     "dashboard.pages.presentation -> dashboard.inbox.untrusted.pairs",
     "dashboard.pages.presentation -> dashboard.inbox.untrusted.pretty",
     "dashboard.pages.presentation -> dashboard.inbox.untrusted.string",
+    "dashboard.pages.transactions -> dashboard.store.issues",
+    "dashboard.pages.transactions -> dashboard.store.issues.TransactionFilters",
     "dashboard.pages.waterfall -> dashboard.inbox.untrusted.Pair",
     "dashboard.pages.waterfall -> dashboard.inbox.untrusted.mapping",
     "dashboard.pages.waterfall -> dashboard.inbox.untrusted.moment",
@@ -152,6 +156,7 @@ ENTRANCES: set[str] = {
     "dashboard.urls -> dashboard.pages.figures",
     "dashboard.urls -> dashboard.pages.issues",
     "dashboard.urls -> dashboard.pages.overview.show_overview",
+    "dashboard.urls -> dashboard.pages.transactions",
 }
 """Arrows into a wing past its door."""
 
@@ -160,7 +165,6 @@ USES: set[str] = set()
 
 LENGTHS: set[str] = {
     "dashboard.models",
-    "dashboard.pages.issues",
     "dashboard.pages.presentation",
     "dashboard.store.compaction",
     "dashboard.store.figures",

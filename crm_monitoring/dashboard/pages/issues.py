@@ -1,4 +1,4 @@
-"""The pages of issues and of slow transactions."""
+"""The pages of issues."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -15,28 +14,33 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadReque
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 
-from crm_monitoring import conf
-from crm_monitoring.dashboard import config
-from crm_monitoring.dashboard.inbox.untrusted import indented
-from crm_monitoring.dashboard.models import Event, Issue, Sighting, SlowTransaction
+from crm_monitoring.dashboard.models import Event, Issue, Sighting
 from crm_monitoring.dashboard.pages import formatting
 from crm_monitoring.dashboard.pages.access import dashboard_view
 from crm_monitoring.dashboard.pages.links import figures_of
-from crm_monitoring.dashboard.pages.presentation import level_of, present, user_of
-from crm_monitoring.dashboard.pages.waterfall import arrange, db_share
+from crm_monitoring.dashboard.pages.lists import (
+    Link,
+    as_json,
+    as_text,
+    options,
+    page_number,
+    paging,
+    places,
+    query_with,
+    select,
+)
+from crm_monitoring.dashboard.pages.presentation import level_of, present
 from crm_monitoring.dashboard.store import issues
-from crm_monitoring.dashboard.store.issues import EventView, IssueFilters, Page, Sort, TransactionFilters
+from crm_monitoring.dashboard.store.issues import EventView, IssueFilters, Sort
 
 CHANGE = "crm_monitoring_dashboard.change_issue"
 
 _NEW = timedelta(days=1)
-_SLOWEST = "slowest"
 _GREATEST_PK = 2**63 - 1
 _MOST_DIGITS = 19
 _COLUMNS = {
@@ -45,30 +49,6 @@ _COLUMNS = {
     Sort.MOST: gettext_lazy("Count"),
     Sort.USERS: gettext_lazy("Users"),
 }
-
-
-class Option(NamedTuple):
-    """One choice of a filter; the empty value excludes nothing."""
-
-    value: str
-    text: str | Promise
-
-
-class Select(NamedTuple):
-    """A filter to choose from."""
-
-    name: str
-    label: str
-    chosen: str
-    options: Sequence[Option]
-
-
-class Link(NamedTuple):
-    """A link that changes what a list shows; `is_current` where it shows that already."""
-
-    query: str
-    label: str | Promise
-    is_current: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +68,6 @@ class IssueRow:
     @property
     def is_new(self) -> bool:
         return not self.is_regressed and datetime.now(UTC) - self.issue.first_seen < _NEW
-
-
-class TransactionRow(NamedTuple):
-    """A slow transaction with its figures as people read them; `user` is empty for nobody."""
-
-    transaction: SlowTransaction
-    duration: str
-    db_share: str
-    user: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +98,21 @@ def list_issues(request: HttpRequest) -> HttpResponse:
     filters = _issue_filters(request)
     sort = _sort(request)
     choices = issues.choices()
-    page = issues.find(filters, sort, _page_number(request))
+    page = issues.find(filters, sort, page_number(request))
     context = {
         "any_issue": bool(choices.levels),
         "filters": filters,
         "sort": sort.value,
         "selects": [
-            _select("status", gettext("Status"), filters.status, Issue.Status.choices),
-            _select("level", gettext("Level"), filters.level, _options(choices.levels)),
-            *_places(choices, filters),
+            select("status", gettext("Status"), filters.status, Issue.Status.choices),
+            select("level", gettext("Level"), filters.level, options(choices.levels)),
+            *places(choices, filters),
         ],
-        "columns": [Link(_query(request, sort=one.value), _COLUMNS[one], one is sort) for one in Sort],
+        "columns": [Link(query_with(request, sort=one.value), _COLUMNS[one], one is sort) for one in Sort],
         "rows": [IssueRow(issue) for issue in page.items],
         "may_change": request.user.has_perm(CHANGE),
         "address": request.get_full_path(),
-        **_paging(request, page),
+        **paging(request, page),
     }
     return render(request, "crm_monitoring/dashboard/issues.html", context)
 
@@ -185,7 +156,7 @@ def _show(request: HttpRequest, pk: int, event_id: str | None = None) -> HttpRes
     event = _event(view.issue, event_id)
     shown_as = request.GET.get("format")
     if event is not None and shown_as == "json":
-        return _as_json(event.body)
+        return as_json(event.body)
     context = {
         "view": view,
         "issue": view.issue,
@@ -198,7 +169,7 @@ def _show(request: HttpRequest, pk: int, event_id: str | None = None) -> HttpRes
         "event_url": _event_url(request, event),
     }
     if event is not None and shown_as == "text":
-        return _text(render_to_string("crm_monitoring/dashboard/_event.txt", context))
+        return as_text(render_to_string("crm_monitoring/dashboard/_event.txt", context))
     return render(request, "crm_monitoring/dashboard/issue.html", context)
 
 
@@ -283,127 +254,3 @@ def _way_back(request: HttpRequest) -> str:
     address = request.POST.get("next", "")
     here = url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
     return address if here else reverse("crm_monitoring_dashboard:issues")
-
-
-# -- slow transactions ----------------------------------------------------------------------------------------------------
-
-
-@dashboard_view
-@require_safe
-def list_transactions(request: HttpRequest) -> HttpResponse:
-    """Show the slow transactions that match the filters, the newest first; `?sort=slowest`, `?page=`."""
-    filters = _transaction_filters(request)
-    slowest_first = request.GET.get("sort") == _SLOWEST
-    choices = issues.transaction_choices()
-    page = issues.transactions(filters, _page_number(request), slowest_first=slowest_first)
-    context = {
-        "any_transaction": bool(choices.endpoints) or page.total > 0,
-        "sort": _SLOWEST if slowest_first else "",
-        "selects": _places(choices, filters),
-        "sorts": [
-            Link(_query(request, sort=""), gettext("Newest first"), not slowest_first),
-            Link(_query(request, sort=_SLOWEST), gettext("Slowest first"), slowest_first),
-        ],
-        "rows": [_transaction_row(transaction) for transaction in page.items],
-        "limit": formatting.milliseconds(config.get().SLOW_REQUEST_MS),
-        **_paging(request, page),
-    }
-    return render(request, "crm_monitoring/dashboard/transactions.html", context)
-
-
-def _transaction_row(transaction: SlowTransaction) -> TransactionRow:
-    body = issues.body_of(transaction)
-    return TransactionRow(
-        transaction,
-        formatting.milliseconds(transaction.duration_ms),
-        formatting.percent(db_share(body)),
-        user_of(body),
-    )
-
-
-def _transaction_filters(request: HttpRequest) -> TransactionFilters:
-    get = request.GET.get
-    return TransactionFilters(
-        environment=get("environment", ""), release=get("release", ""), endpoint=get("endpoint", "")
-    )
-
-
-@dashboard_view
-@require_safe
-def show_transaction(request: HttpRequest, event_id: str) -> HttpResponse:
-    """Show where a slow transaction has spent its time; `?format=json` gives it alone."""
-    try:
-        view = issues.transaction(event_id)
-    except SlowTransaction.DoesNotExist as error:
-        raise Http404 from error
-    if request.GET.get("format") == "json":
-        return _as_json(view.body)
-    waterfall = arrange(view.body, conf.get().N_PLUS_ONE_THRESHOLD)
-    context = {
-        "transaction": view.transaction,
-        "figures": figures_of(view.transaction.endpoint) if view.transaction.endpoint else "",
-        "event": present(view.body),
-        "waterfall": waterfall,
-        "duration": formatting.milliseconds(view.transaction.duration_ms),
-        "db": formatting.milliseconds(waterfall.db_ms),
-        "db_share": formatting.percent(waterfall.db_share),
-    }
-    return render(request, "crm_monitoring/dashboard/transaction.html", context)
-
-
-# -- what lists have in common --------------------------------------------------------------------------------------------
-
-
-def _places(choices: issues.Choices, filters: IssueFilters | TransactionFilters) -> list[Select]:
-    return [
-        _select("environment", gettext("Environment"), filters.environment, _options(choices.environments)),
-        _select("release", gettext("Release"), filters.release, _options(choices.releases)),
-        _select("endpoint", gettext("Endpoint"), filters.endpoint, _options(choices.endpoints)),
-    ]
-
-
-def _options(values: Iterable[str]) -> list[tuple[str, str]]:
-    return [(value, value) for value in values]
-
-
-def _select(name: str, label: str, chosen: str, options: Iterable[tuple[str, str | Promise]]) -> Select:
-    offered = [Option("", gettext("All")), *(Option(*option) for option in options)]
-    if all(chosen != option.value for option in offered):
-        # A link from elsewhere may ask for more than the list offers: the form must not lose it.
-        offered.append(Option(chosen, chosen))
-    return Select(name, label, chosen, offered)
-
-
-def _page_number(request: HttpRequest) -> int:
-    asked = request.GET.get("page", "")
-    return int(asked) if asked.isdecimal() and len(asked) < 10 else 1
-
-
-def _paging(request: HttpRequest, page: Page[Any]) -> dict[str, Any]:
-    return {
-        "page": page,
-        "previous_query": _query(request, page=page.number - 1) if page.number > 1 else "",
-        "next_query": _query(request, page=page.number + 1) if page.number < page.pages else "",
-    }
-
-
-def _query(request: HttpRequest, **changes: str | int) -> str:
-    """Return the query of the address with changes; another order begins on its first page."""
-    query = request.GET.copy()
-    query.pop("page", None)
-    for name, value in changes.items():
-        query[name] = str(value)
-    return query.urlencode()
-
-
-def _as_json(body: Any) -> HttpResponse:
-    return _alone(indented(body), "application/json")
-
-
-def _text(content: str) -> HttpResponse:
-    return _alone(content.encode(), "text/plain; charset=utf-8")
-
-
-def _alone(content: bytes, content_type: str) -> HttpResponse:
-    # Without nosniff a browser may take what an event holds for a page.
-    return HttpResponse(content, content_type=content_type, headers={"X-Content-Type-Options": "nosniff"})
