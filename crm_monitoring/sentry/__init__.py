@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from crm_monitoring.sentry.client import (
-    SentryStatus,
-    captured,
-    counts_deliveries,
-    destination,
-    flush,
-    get_traces_sample_rate,
-    init_sentry,
-    status,
-)
+from crm_monitoring.sentry.client import captured, init_sentry
 from crm_monitoring.sentry.events import (
     add_breadcrumb,
     capture_crash,
@@ -34,6 +25,14 @@ from crm_monitoring.sentry.spans import (
     start_operation_span,
     start_query_span,
     trace_headers,
+)
+from crm_monitoring.sentry.status import (
+    SentryStatus,
+    counts_deliveries,
+    destination,
+    flush,
+    get_traces_sample_rate,
+    status,
 )
 from crm_monitoring.sentry.thread_scopes import fork_scopes
 from crm_monitoring.sentry.tracing import is_unmonitored, trace_request

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from crm_monitoring import conf, faults
 from crm_monitoring.scrubbing import scrub
 from crm_monitoring.sentry.event_size import fitted
-from crm_monitoring.sentry.failures import is_held, is_ignored
-from crm_monitoring.sentry.marks import event_of, mark
+from crm_monitoring.sentry.failures import admit
 from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of, source_of
 from crm_monitoring.sentry.scrubbed import scrub_event
+from crm_monitoring.sentry.sdk import Event, Hint, Part
 from crm_monitoring.work import current_work, url_scrubber
 
 HELD_BACK = "events_held_back"
@@ -29,19 +29,16 @@ class Gate:
     def __init__(self, config: conf.Config) -> None:
         self._quota = QuotaGuard(config.EVENTS_BURST, config.EVENTS_PER_MINUTE, config.EVENTS_OVERALL_PER_MINUTE)
 
-    def event(self, event: Any, hint: Any) -> Any:
+    def event(self, event: Event, hint: Hint) -> Event | None:
         """Let an event out, unless its failure made one already or too many are like it."""
         if event.get("type") == "check_in":
             return scrub(event)
         error = _error_of(hint)
-        if error is not None:
-            if is_ignored(error) or _has_event(error, event["event_id"]):
-                return None
-            # One that is held back too: reported again, it is counted once.
-            mark(error, event["event_id"])
-        return fitted(_polished(scrub_event(event))) if self._is_within_quota(event) else None
+        if error is not None and not admit(error, event["event_id"]):
+            return None
+        return cast(Event, fitted(_polished(scrub_event(event)))) if self._is_within_quota(event) else None
 
-    def _is_within_quota(self, event: Any) -> bool:
+    def _is_within_quota(self, event: Event) -> bool:
         if event.get("logger") == HELD_BACK:
             return True
         held_back = self._quota.admit(fingerprint_of(event), source_of(event))
@@ -52,12 +49,13 @@ class Gate:
             event.setdefault("contexts", {})["quota"] = {"held_back": held_back}
         return True
 
-    def transaction(self, event: Any, hint: Any) -> Any:
+    def transaction(self, event: Event, hint: Hint) -> Event | None:
         """Let a transaction out: light, and without the context its templates were rendered with."""
-        event["spans"] = [_light(span) for span in event.get("spans") or ()]
-        return _polished(scrub_event(event))
+        spans: Any = event.get("spans") or ()
+        event["spans"] = [_light(span) for span in spans]
+        return cast(Event, _polished(scrub_event(event)))
 
-    def telemetry(self, item: Any, hint: Any) -> Any:
+    def telemetry(self, item: Part, hint: Hint) -> Part:
         """Let a log line, a metric or a streamed span out."""
         attributes = item.get("attributes") or {}
         wanted = {name: value for name, value in attributes.items() if name not in _UNWANTED_ATTRIBUTES}
@@ -76,17 +74,12 @@ class Gate:
         self._quota.start_over()
 
 
-def _error_of(hint: Any) -> BaseException | None:
+def _error_of(hint: Hint) -> BaseException | None:
     exc_info = (hint or {}).get("exc_info")
     return exc_info[1] if exc_info else None
 
 
-def _has_event(error: BaseException, event_id: str) -> bool:
-    """Whether another event stands for this failure: one that was sent, or one that what runs here will send."""
-    return (event_of(error) or event_id) != event_id or is_held(error, event_id)
-
-
-def _light(span: dict[str, Any]) -> dict[str, Any]:
+def _light(span: Part) -> Part:
     light = {name: value for name, value in span.items() if name not in _UNWANTED_SPAN_FIELDS}
     unwanted = _UNWANTED_SPAN_DATA | {"context"} if span.get("op") == "template.render" else _UNWANTED_SPAN_DATA
     light["data"] = {name: value for name, value in (span.get("data") or {}).items() if name not in unwanted}
@@ -95,7 +88,7 @@ def _light(span: dict[str, Any]) -> dict[str, Any]:
     return light
 
 
-def _polished(event: Any) -> Any:
+def _polished(event: Part) -> Part:
     """Leave out what says nothing."""
     # An empty release is how the SDK is kept from starting git; a server would take it for a name.
     for name in ("release", "transaction_info"):

@@ -18,6 +18,7 @@ from crm_monitoring import conf, severity
 from crm_monitoring.rendering import text
 from crm_monitoring.requests import client_ip
 from crm_monitoring.sentry.mode import Mode
+from crm_monitoring.sentry.sdk import Event, Hint, Part
 from crm_monitoring.work import Query, Request, current_request
 
 if TYPE_CHECKING:
@@ -26,22 +27,25 @@ if TYPE_CHECKING:
 UNTIL = "crm_monitoring_until"
 """Name in an event's hint: up to which moment, in Unix seconds, lines led to it. Without it all so far did."""
 
+Line = Mapping[str, Any]
+"""A log line: its fields by name."""
+
 _NOT_FIELDS = frozenset(
     ("event", "level", "timestamp", "logger", "exc_info", "request_id", "trace_id", "span_id", "user_id")
 )
 
 
-def level_of(line: Mapping[str, Any]) -> Any:
+def level_of(line: Line) -> Any:
     """Return Sentry's word for the line's level."""
     return severity.in_sentry(line["level"])
 
 
-def fields_of(line: Mapping[str, Any]) -> dict[str, Any]:
+def fields_of(line: Line) -> Part:
     """Return what the line's author has said beside the event."""
     return {name: value for name, value in line.items() if name not in _NOT_FIELDS}
 
 
-def leave_crumb(line: Mapping[str, Any], how: Mode) -> None:
+def leave_crumb(line: Line, how: Mode) -> None:
     """Make the line a breadcrumb of what runs now."""
     work = current_request()
     # A hook of the project wants each breadcrumb at once, and the SDK's own integration knows nothing of our request.
@@ -54,7 +58,7 @@ def leave_crumb(line: Mapping[str, Any], how: Mode) -> None:
         work.recent_lines.append((time(), line))
 
 
-def _line_crumb(line: Mapping[str, Any]) -> dict[str, Any]:
+def _line_crumb(line: Line) -> Part:
     return {
         "type": "log",
         "category": line["logger"],
@@ -64,9 +68,10 @@ def _line_crumb(line: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def add_breadcrumbs(event: Any, hint: Any, work: Request) -> None:
+def add_breadcrumbs(event: Event, hint: Hint, work: Request) -> None:
     """Add to `event` what has happened in the request, in its order, among the breadcrumbs that the SDK holds."""
-    crumbs = event.setdefault("breadcrumbs", {})
+    held = event.get("breadcrumbs")
+    crumbs = held["values"] if isinstance(held, dict) and "values" in held else []
     until = (hint or {}).get(UNTIL)
     lines = [
         {**_line_crumb(line), "timestamp": datetime.fromtimestamp(moment, UTC)}
@@ -74,11 +79,11 @@ def add_breadcrumbs(event: Any, hint: Any, work: Request) -> None:
         if until is None or moment <= until
     ]
     own = [_request_crumb(work), *_earlier_queries(work), *map(_query_crumb, work.recent_queries), *lines]
-    every = sorted([*own, *crumbs.get("values", ())], key=lambda crumb: crumb["timestamp"])
-    crumbs["values"] = every[max(0, len(every) - sentry_sdk.get_client().options["max_breadcrumbs"]) :]
+    every = sorted([*own, *crumbs], key=lambda crumb: crumb["timestamp"])
+    event["breadcrumbs"] = {"values": every[max(0, len(every) - sentry_sdk.get_client().options["max_breadcrumbs"]) :]}
 
 
-def _request_crumb(work: Request) -> dict[str, Any]:
+def _request_crumb(work: Request) -> Part:
     request = work.request
     return {
         "timestamp": datetime.fromtimestamp(work.started, UTC),
@@ -103,7 +108,7 @@ def host_of(request: HttpRequest) -> str:
         return str(request.META.get("SERVER_NAME", ""))
 
 
-def _earlier_queries(work: Request) -> Iterator[dict[str, Any]]:
+def _earlier_queries(work: Request) -> Iterator[Part]:
     shown = list(work.recent_queries)
     count = work.db_queries - len(shown)
     if count > 0:
@@ -118,7 +123,7 @@ def _earlier_queries(work: Request) -> Iterator[dict[str, Any]]:
         }
 
 
-def _query_crumb(query: Query) -> dict[str, Any]:
+def _query_crumb(query: Query) -> Part:
     return {
         "timestamp": datetime.fromtimestamp(query.started, UTC),
         "type": "query",

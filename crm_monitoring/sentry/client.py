@@ -7,8 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import sentry_sdk
@@ -17,15 +16,10 @@ from sentry_sdk import Transport
 from crm_monitoring import conf, faults, process
 from crm_monitoring.sentry import ending, libraries, others, sessions
 from crm_monitoring.sentry.before_send import HELD_BACK, Gate
-from crm_monitoring.sentry.mode import mode, notice_by
-from crm_monitoring.sentry.options import UNWANTED, drop_unwanted, is_local, make_options, rate_of
-from crm_monitoring.sentry.sdk import BaseClient, Event
-from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_waiting
-
-OURS = "crm_monitoring"
-SHARED = "crm_monitoring, with the options of another sentry_sdk.init()"
-SOMEBODY_ELSE = "another sentry_sdk.init()"
-NOBODY = "nobody"
+from crm_monitoring.sentry.mode import notice_by
+from crm_monitoring.sentry.options import UNWANTED, drop_unwanted, is_local, make_options
+from crm_monitoring.sentry.sdk import BaseClient, Event, Options, Part
+from crm_monitoring.sentry.transport import leaves, when_receivers_change
 
 
 class _Asked(NamedTuple):
@@ -33,62 +27,32 @@ class _Asked(NamedTuple):
 
     config: conf.Config
     is_local: bool
-    said: Mapping[str, Any]
-    captured_by: Mapping[str, Any]
+    said: Options
+    captured_by: Options
 
     @property
-    def given(self) -> dict[str, Any]:
+    def given(self) -> Part:
         """The options that win over ours."""
         return {**others.heard(self.said), **self.config.SENTRY_OPTIONS, **self.captured_by}
 
 
-class _Started(NamedTuple):
+class Started(NamedTuple):
     """What one of our clients was started with: it is asked of the client that runs."""
 
     asked: _Asked
-    given: Mapping[str, Any]
+    given: Options
     refused: Mapping[str, str]
     gate: Gate
     sends: bool
 
 
-_started: WeakKeyDictionary[BaseClient, _Started] = WeakKeyDictionary()
-_captured_by: Mapping[str, Any] = {}
+_started: WeakKeyDictionary[BaseClient, Started] = WeakKeyDictionary()
+_captured_by: Options = {}
 _lock = threading.Lock()
 _is_ending = False
 
 
-class SentryStatus(NamedTuple):
-    """
-    Whether events leave, and how.
-
-    Attributes:
-        enabled: There is somewhere to send events to, and the client is up.
-        local: Nothing is sent, but receivers in this process take the events.
-        refusals: One sentence for each option that the SDK refused, without values.
-        owner: Who has started the client that runs: one of OWNERS.
-        said: The names of the options that another `sentry_sdk.init` has given it.
-    """
-
-    enabled: bool
-    local: bool
-    dsn_configured: bool
-    environment: str
-    release: str | None
-    traces_sample_rate: float
-    healthy: bool
-    refusals: tuple[str, ...]
-    owner: str
-    said: tuple[str, ...]
-
-
-def get_traces_sample_rate() -> float:
-    """Return the share of requests traced in the current environment, from 0 to 1."""
-    started = _running()
-    return rate_of(conf.get(), {} if started is None else started.given)
-
-
-def _running() -> _Started | None:
+def running() -> Started | None:
     """Return what the client that runs was started with, None where it is not ours."""
     return _started.get(sentry_sdk.get_client())
 
@@ -107,7 +71,7 @@ def init_sentry() -> bool:
     notice_by(_notice)
     with _lock:
         _own(sentry_sdk.get_global_scope().client)
-    return status().enabled
+    return leaves(sentry_sdk.get_client().transport)
 
 
 @faults.guarded
@@ -139,7 +103,7 @@ def _own(client: BaseClient) -> None:
         others.hand_over(client, to=_ensure(client, others.said_by(client)).transport)
 
 
-def _ensure(client: BaseClient, said: Mapping[str, Any]) -> BaseClient:
+def _ensure(client: BaseClient, said: Options) -> BaseClient:
     """Return a client of the whole process that does what it is asked: `client`, or a new one in its place."""
     asked, started = _asked(said), _started.get(client)
     if started is None or started.asked != asked or (started.sends and client.transport is None):
@@ -151,7 +115,7 @@ def _ensure(client: BaseClient, said: Mapping[str, Any]) -> BaseClient:
     return client
 
 
-def _asked(said: Mapping[str, Any]) -> _Asked:
+def _asked(said: Options) -> _Asked:
     asked = _Asked(conf.get(), False, said, _captured_by)
     return asked._replace(is_local=is_local(asked.config, asked.given))
 
@@ -169,7 +133,7 @@ def _start_in_context(asked: _Asked) -> BaseClient:
         # One option that cannot be used may not cost the others.
         given, refused = _sorted_out(asked)
         client = _client(asked.config, given, gate)
-    _started[client] = _Started(asked, given, refused, gate, sends=client.transport is not None)
+    _started[client] = Started(asked, given, refused, gate, sends=client.transport is not None)
     sentry_sdk.get_global_scope().set_client(client)
     libraries.follow(leave_out=UNWANTED)
     _silence_the_sdk(client)
@@ -178,7 +142,7 @@ def _start_in_context(asked: _Asked) -> BaseClient:
     return client
 
 
-def _client(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> BaseClient:
+def _client(config: conf.Config, given: Options, gate: Gate) -> BaseClient:
     client = sentry_sdk.Client(**make_options(config, given, gate))
     drop_unwanted(client, given)
     return client
@@ -195,9 +159,9 @@ def _silence_the_sdk(client: BaseClient) -> None:
     logging.getLogger("sentry_sdk.errors").setLevel(logging.DEBUG if debug else logging.CRITICAL + 1)
 
 
-def _sorted_out(asked: _Asked) -> tuple[dict[str, Any], dict[str, str]]:
+def _sorted_out(asked: _Asked) -> tuple[Part, dict[str, str]]:
     """Return the given options that the SDK takes, and by name the class of the error for each other."""
-    accepted: dict[str, Any] = {}
+    accepted: Part = {}
     refused: dict[str, str] = {}
     for name, value in asked.given.items():
         try:
@@ -231,7 +195,7 @@ def captured(transport: Transport, traces_sample_rate: float) -> Iterator[None]:
         _captured_by = captured_by
 
 
-def _capturing(transport: Transport, traces_sample_rate: float) -> dict[str, Any]:
+def _capturing(transport: Transport, traces_sample_rate: float) -> Part:
     return {
         "transport": transport,
         "traces_sample_rate": traces_sample_rate,
@@ -247,7 +211,7 @@ def _start_over_in_child() -> None:
     global _lock
     # Another thread may have held it.
     _lock = threading.Lock()
-    started = _running()
+    started = running()
     if started is not None:
         started.gate.start_over()
 
@@ -257,7 +221,7 @@ process.after_fork(_start_over_in_child)
 
 def held_back() -> dict[str, int]:
     """Return how many events the quota holds back, by what they are about."""
-    started = _running()
+    started = running()
     return {} if started is None else started.gate.held_back()
 
 
@@ -274,59 +238,4 @@ def _tell_held_back() -> None:
         sentry_sdk.capture_event(event)
 
 
-def status() -> SentryStatus:
-    """Return whether events leave, and how."""
-    config = conf.get()
-    client = mode().client
-    started = _started.get(client)
-    options = client.options
-    transport = client.transport
-    is_local = isinstance(transport, LocalTransport)
-    return SentryStatus(
-        enabled=transport is not None and not is_local,
-        local=is_local,
-        dsn_configured=bool(options.get("dsn")),
-        environment=str(options.get("environment") or config.ENVIRONMENT),
-        release=options.get("release") or None,
-        traces_sample_rate=get_traces_sample_rate(),
-        healthy=transport is None or transport.is_healthy(),
-        refusals=tuple(
-            _refusal(name, error) for name, error in (started.refused if started is not None else {}).items()
-        ),
-        owner=_owner(client, started),
-        said=() if started is None else tuple(sorted(started.asked.said)),
-    )
-
-
-def _owner(client: BaseClient, started: _Started | None) -> str:
-    if started is not None:
-        return SHARED if started.asked.said else OURS
-    return SOMEBODY_ELSE if client.is_active() else NOBODY
-
-
-def _refusal(name: str, error: str) -> str:
-    return f"sentry_sdk refused the option {name!r} of CRM_MONITORING['SENTRY_OPTIONS'] ({error}); the others hold."
-
-
-def destination() -> str | None:
-    """Return where events go, without the key: "https://o1.ingest.sentry.io/2"; None where there is no DSN."""
-    parts = urlsplit(sentry_sdk.get_client().options.get("dsn") or "")
-    if not parts.hostname:
-        return None
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def counts_deliveries() -> bool:
-    """Whether the transport is ours, which tells whether a server took what it was sent."""
-    return isinstance(sentry_sdk.get_client().transport, OrderedTransport)
-
-
-def flush(timeout: float) -> bool:
-    """
-    Wait until everything is sent, at most `timeout` seconds.
-
-    Returns:
-        Whether nothing was left waiting.
-    """
-    sentry_sdk.flush(timeout)
-    return not has_waiting()
+when_receivers_change(init_sentry)

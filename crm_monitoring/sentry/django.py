@@ -18,7 +18,7 @@ from crm_monitoring import faults
 from crm_monitoring.sentry.events import capture_crash
 from crm_monitoring.sentry.mode import OwnIntegration, mode
 from crm_monitoring.sentry.request_data import add_request_data, with_template_frames
-from crm_monitoring.sentry.sdk import add_global_event_processor, add_global_repr_processor
+from crm_monitoring.sentry.sdk import Event, Hint, add_global_event_processor, add_global_repr_processor
 from crm_monitoring.sentry.sensitive_variables import hide_marked
 from crm_monitoring.sentry.sessions import outcome_of, worse
 from crm_monitoring.sentry.tuning.source_context import add_sources
@@ -48,7 +48,7 @@ class RequestIntegration(OwnIntegration):
         write_on_calls()
 
 
-def _request_crashed(sender: Any, request: Any, **kwargs: Any) -> None:
+def _request_crashed(sender: object, request: Any, **kwargs: object) -> None:
     try:
         error = sys.exc_info()[1]
         if error is not None and mode().is_ours:
@@ -68,7 +68,7 @@ def _report(error: BaseException, request: Any) -> None:
         capture_crash(error)
 
 
-def _describe(event: Any, hint: Any) -> Any:
+def _describe(event: Event, hint: Hint) -> Event | None:
     how = mode()
     if not how.is_ours:
         return event
@@ -92,7 +92,7 @@ def _describe(event: Any, hint: Any) -> Any:
     return event
 
 
-def _unevaluated(value: Any, hint: Any) -> Any:
+def _unevaluated(value: object, hint: Hint) -> object:
     # The repr of a QuerySet would run its query.
     if isinstance(value, QuerySet):
         return f"<QuerySet of {value.model._meta.label}>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crm_monitoring.rendering import dumps
+from crm_monitoring.sentry.sdk import Part
 
 MAX_EVENT_BYTES = 1_000_000
 """A little below Sentry's limit of 1 MiB for an event, for its envelope has headers too."""
@@ -18,7 +19,7 @@ _NEEDED = ("event_id", "timestamp", "level", "platform", "logger", "transaction"
 _ALL_CUT = "[event larger than 1 MB]"
 
 
-def fitted(event: dict[str, Any]) -> dict[str, Any]:
+def fitted(event: Part) -> Part:
     """
     Return `event`, its fattest parts cut where it is over `MAX_EVENT_BYTES`; the context "cut" says how much is gone from where.
 
@@ -36,7 +37,7 @@ def fitted(event: dict[str, Any]) -> dict[str, Any]:
     return event
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     return len(dumps(value))
 
 

@@ -15,10 +15,11 @@ from crm_monitoring.faults import guarded
 from crm_monitoring.logs import Call, handled_error
 from crm_monitoring.rendering import cut, text
 from crm_monitoring.scrubbing import FILTERED, scrub_text
-from crm_monitoring.sentry.breadcrumbs import fields_of, leave_crumb, level_of
+from crm_monitoring.sentry.breadcrumbs import Line, fields_of, leave_crumb, level_of
 from crm_monitoring.sentry.failures import About, report
 from crm_monitoring.sentry.making import is_making
 from crm_monitoring.sentry.mode import mode
+from crm_monitoring.sentry.sdk import Event, Part
 from crm_monitoring.work import current_work
 
 _MAX_LOGGERS = 1024
@@ -37,11 +38,12 @@ _UNREPORTED = (
     "urllib3",
 )
 
+WrittenLine = MutableMapping[str, Any]
+Fields = Mapping[str, Any]
+
 
 @guarded
-def add_breadcrumb(
-    message: str, category: str = "default", level: str = "info", data: Mapping[str, Any] | None = None
-) -> None:
+def add_breadcrumb(message: str, category: str = "default", level: str = "info", data: Fields | None = None) -> None:
     """Note a step on the way; the next event of this request or task carries the latest hundred."""
     sentry_sdk.add_breadcrumb(message=message, category=category, level=level, data=dict(data or {}))
 
@@ -49,7 +51,7 @@ def add_breadcrumb(
 @guarded
 def capture_exception(
     exc: BaseException | None = None,
-    extra: Mapping[str, Any] | None = None,
+    extra: Fields | None = None,
     tags: Mapping[str, str] | None = None,
     level: str = "error",
 ) -> str | None:
@@ -77,7 +79,7 @@ def capture_exception(
 def capture_message(
     message: str,
     level: str = "info",
-    extra: Mapping[str, Any] | None = None,
+    extra: Fields | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> str | None:
     """
@@ -93,7 +95,7 @@ def capture_message(
 
 
 @guarded
-def set_user_context(user_id: Any, email: str | None = None, username: str | None = None, **extra: Any) -> None:
+def set_user_context(user_id: object, email: str | None = None, username: str | None = None, **extra: object) -> None:
     """Say who the current request or other unit of work acts for: on every event and line of it from here on, and on its record."""
     work = current_work()
     if work is not None:
@@ -113,7 +115,7 @@ def set_transaction_context(name: str, operation: str = "http.server") -> None:
 
 
 @guarded
-def set_tag(key: str, value: Any) -> None:
+def set_tag(key: str, value: object) -> None:
     """Add a value to search by to every event of the current request or task."""
     sentry_sdk.set_tag(key, value)
 
@@ -137,10 +139,10 @@ def report_server_error(endpoint: str, status: int) -> str | None:
         "message": title,
         "fingerprint": ["http-status", endpoint, str(status)],
     }
-    return sentry_sdk.capture_event(cast(Any, event))
+    return sentry_sdk.capture_event(cast(Event, event))
 
 
-def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def observe_line(logger: object, method: str, line: WrittenLine) -> WrittenLine:
     """
     Make a breadcrumb of a log line, and an event of one at ERROR or above. A structlog processor.
 
@@ -162,7 +164,7 @@ def observe_line(logger: Any, method: str, line: MutableMapping[str, Any]) -> Mu
     return line
 
 
-def _send_log(line: MutableMapping[str, Any]) -> None:
+def _send_log(line: Line) -> None:
     send = getattr(sentry_sdk.logger, level_of(line))
     about = {name: _attribute(value) for name, value in fields_of(line).items()}
     error = line.get("exc_info")
@@ -181,7 +183,7 @@ def _is_of(logger_name: str, names: tuple[str, ...]) -> bool:
     return f"{logger_name}.".startswith(tuple(f"{name}." for name in names))
 
 
-def _report_line(line: MutableMapping[str, Any], call: str) -> None:
+def _report_line(line: Line, call: str) -> None:
     if is_making():
         # By a value of an event that is being made: its report would be about our own reading it.
         return
@@ -200,10 +202,10 @@ def _report_line(line: MutableMapping[str, Any], call: str) -> None:
         "logentry": _entry(title, call),
         "contexts": {"log": fields},
     }
-    sentry_sdk.capture_event(cast(Any, event))
+    sentry_sdk.capture_event(cast(Event, event))
 
 
-def _entry(message: str, call: str) -> dict[str, Any]:
+def _entry(message: str, call: str) -> Part:
     """Return the line's message, and where it was made of a template, that: all of its messages are one issue."""
     if not isinstance(call, Call) or call.template is None:
         return {"message": message}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from crm_monitoring.sentry.sdk import event_from_exception, single_exception_from_error_tuple
+from crm_monitoring.sentry.sdk import Event, Options, Part, event_from_exception, single_exception_from_error_tuple
 
 MAX_EXCEPTIONS = 50
 """How many exceptions of a chain or a group an event shows; of longer ones the outermost half and the innermost."""
@@ -22,9 +22,7 @@ class _Link(NamedTuple):
     source: str | None
 
 
-def described(
-    error: BaseException, options: Mapping[str, Any], mechanism: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+def described(error: BaseException, options: Options, mechanism: Part) -> tuple[Event, Part]:
     """
     Return the event for `error`, and its hint, as sentry_sdk makes them.
 
@@ -36,7 +34,7 @@ def described(
         return event_from_exception(error, options, mechanism)
     half = MAX_EXCEPTIONS // 2
     values = [_value(link, options, mechanism) for link in (*links[:half], *links[-half:])]
-    event = {
+    event: Event = {
         "level": "error",
         "exception": {"values": values[::-1]},
         "contexts": {"exceptions": {"total": len(links), "shown": len(values)}},
@@ -68,8 +66,8 @@ def _led_to(link: _Link) -> Iterator[_Link]:
             yield _Link(0, member, number, f"exceptions[{index}]")
 
 
-def _value(link: _Link, options: Mapping[str, Any], mechanism: dict[str, Any]) -> dict[str, Any]:
-    value: dict[str, Any] = single_exception_from_error_tuple(
+def _value(link: _Link, options: Options, mechanism: Part) -> Part:
+    value: Part = single_exception_from_error_tuple(
         type(link.error),
         link.error,
         link.error.__traceback__,

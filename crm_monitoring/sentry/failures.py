@@ -17,7 +17,7 @@ from contextvars import Context
 from datetime import UTC, datetime
 from time import perf_counter, time
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 from uuid import uuid4
 
 import sentry_sdk
@@ -31,7 +31,7 @@ from crm_monitoring.sentry.exceptions import described
 from crm_monitoring.sentry.making import making
 from crm_monitoring.sentry.marks import chain_of, event_of, mark
 from crm_monitoring.sentry.mode import mode
-from crm_monitoring.sentry.sdk import use_isolation_scope, use_scope
+from crm_monitoring.sentry.sdk import Event, Part, use_isolation_scope, use_scope
 from crm_monitoring.work import HeldFailure, Unit, Work, current_work, use
 
 MAX_HELD = 20
@@ -71,9 +71,9 @@ class About(NamedTuple):
     level: str = "error"
     logger: str | None = None
     line: str | None = None
-    fields: Mapping[str, Any] = MappingProxyType({})
-    extra: Mapping[str, Any] = MappingProxyType({})
-    tags: Mapping[str, Any] = MappingProxyType({})
+    fields: Mapping[str, object] = MappingProxyType({})
+    extra: Mapping[str, object] = MappingProxyType({})
+    tags: Mapping[str, object] = MappingProxyType({})
 
 
 class Report:
@@ -84,12 +84,12 @@ class Report:
         self.since = perf_counter()
         self._error = error
         self._known: dict[int, BaseException] = {}
-        self._event: dict[str, Any] = {"event_id": self.event_id, "timestamp": datetime.now(UTC), "level": about.level}
+        self._event: Part = {"event_id": self.event_id, "timestamp": datetime.now(UTC), "level": about.level}
         self._mechanism = {"type": about.mechanism, "handled": True}
         self._lines: list[str] = []
-        self._fields: dict[str, Any] = {}
-        self._extra: dict[str, Any] = {}
-        self._tags: dict[str, Any] = {}
+        self._fields: Part = {}
+        self._extra: Part = {}
+        self._tags: Part = {}
         self.add(error, about)
 
     def add(self, error: BaseException, about: About) -> None:
@@ -123,7 +123,7 @@ class Report:
             event, hint = described(self._error, options, self._mechanism)
             hint[UNTIL] = self._until
             # A copy: the thread that reports may add to it meanwhile.
-            event.update(cast(Any, {name: value for name, value in self._event.copy().items() if value}))
+            event.update(cast(Event, {name: value for name, value in self._event.copy().items() if value}))
             if self._lines:
                 event.setdefault("contexts", {})["log"] = {"events": self._lines, **self._fields}
                 _say(event["exception"]["values"][-1], self._lines[-1])
@@ -131,7 +131,7 @@ class Report:
             return sentry_sdk.capture_event(event, hint=hint, extras=self._extra, tags=self._tags)
 
 
-def _say(value: dict[str, Any], line: str) -> None:
+def _say(value: Part, line: str) -> None:
     """Give an exception without a text of its own what was logged of it."""
     if not value.get("value"):
         value["value"] = line
@@ -253,6 +253,16 @@ def send_all_held() -> None:
 def _send_held_of(work: Work) -> None:
     use(work)
     send_held(work)
+
+
+def admit(error: BaseException, event_id: str) -> bool:
+    """Whether the event `event_id` may stand for this failure: none does yet, and it is one. From then on it does."""
+    made = event_of(error)
+    if is_ignored(error) or made not in (None, event_id) or is_held(error, event_id):
+        return False
+    # One that the quota holds back too: reported again, it is counted once.
+    mark(error, event_id)
+    return True
 
 
 def is_held(error: BaseException, event_id: str | None = None) -> bool:

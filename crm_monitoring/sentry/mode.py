@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import sentry_sdk
 
-from crm_monitoring.sentry.sdk import STREAMS_ONLY, BaseClient, Integration
+from crm_monitoring.sentry.sdk import STREAMS_ONLY, BaseClient, Integration, Options
 
 SDKS_OWN = "django"
 """What the SDK's own DjangoIntegration is known by. What a first `sentry_sdk.init` patches asks each client for it."""
@@ -82,7 +82,7 @@ def _mode_of(client: BaseClient) -> Mode:
     )
 
 
-def is_streaming(options: Mapping[str, Any]) -> bool:
+def is_streaming(options: Options) -> bool:
     """Whether a client with these options sends each span by itself."""
     lifecycle = options.get("trace_lifecycle") or (options.get("_experiments") or {}).get("trace_lifecycle")
     return STREAMS_ONLY or lifecycle == "stream"

@@ -14,11 +14,12 @@ from crm_monitoring.sentry.before_send import Gate
 from crm_monitoring.sentry.django import RequestIntegration
 from crm_monitoring.sentry.mode import SDKS_OWN, OwnIntegration, is_streaming
 from crm_monitoring.sentry.sampling import sample_rate
-from crm_monitoring.sentry.sdk import DEFAULT_OPTIONS, BaseClient, Integration, collection
+from crm_monitoring.sentry.sdk import DEFAULT_OPTIONS, BaseClient, Hint, Integration, Options, Part, collection
 from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers
 from crm_monitoring.sentry.tuning.serializer import PlainParts
 
-Hook = Callable[[Any, Any], Any]
+Hook = Callable[..., Any]
+"""One of the SDK's: takes an item and a hint, and returns the item, or None to drop it."""
 
 _BLANK = {"name": FILTERED, "attributes": {}}
 
@@ -37,7 +38,7 @@ UNWANTED = frozenset(
 )
 
 # What other servers drop, so that it is not sent.
-_NOT_FOR: Mapping[str, Mapping[str, Any]] = {
+_NOT_FOR: Mapping[str, Options] = {
     "sentry": {},
     "glitchtip": {"auto_session_tracking": False},
     "bugsink": {
@@ -49,7 +50,7 @@ _NOT_FOR: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def make_options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
+def make_options(config: conf.Config, given: Options, gate: Gate) -> Part:
     """
     Return the options of a client.
 
@@ -57,7 +58,7 @@ def make_options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> d
         given: Those of SENTRY_OPTIONS, which win over ours.
         gate: What runs after the project's own hooks.
     """
-    options: dict[str, Any] = {
+    options: Part = {
         "dsn": config.SENTRY_DSN,
         "transport": OrderedTransport,
         # The SDK would say "production", on a laptop too.
@@ -95,11 +96,11 @@ def make_options(config: conf.Config, given: Mapping[str, Any], gate: Gate) -> d
     return options
 
 
-def _has_scrubber(given: Mapping[str, Any]) -> bool:
+def _has_scrubber(given: Options) -> bool:
     return "event_scrubber" in DEFAULT_OPTIONS and "data_collection" not in given
 
 
-def make_hooks(given: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
+def make_hooks(given: Options, gate: Gate) -> Part:
     """Return the SDK's hooks, each of which runs the one in `given` first and then the gate's."""
     hooks = {
         "before_send": _after(given, "before_send", gate.event),
@@ -128,18 +129,18 @@ def wanted(integration: Integration) -> bool:
     return integration.identifier not in UNWANTED and not isinstance(integration, OwnIntegration)
 
 
-def drop_unwanted(client: BaseClient, given: Mapping[str, Any] = MappingProxyType({})) -> None:
+def drop_unwanted(client: BaseClient, given: Options = MappingProxyType({})) -> None:
     """Take from `client` what it may not have. What a client before it has set up stays in place, and asks for it there."""
     named = _named(given)
     for identifier in UNWANTED - named:
         client.integrations.pop(identifier, None)
 
 
-def _disabled(given: Mapping[str, Any]) -> list[Any]:
+def _disabled(given: Options) -> list[type[Integration] | Integration]:
     return [_LeftOut, *(given.get("disabled_integrations") or ())]
 
 
-def _integrations(config: conf.Config, given: Mapping[str, Any]) -> list[Integration]:
+def _integrations(config: conf.Config, given: Options) -> list[Integration]:
     own: list[Integration] = [
         RequestIntegration(
             adds_sources=_leaves_sources_to_us(given), watches_libraries=_watches_libraries(config, given)
@@ -152,26 +153,26 @@ def _integrations(config: conf.Config, given: Mapping[str, Any]) -> list[Integra
     return theirs + [integration for integration in own if integration.identifier not in settled]
 
 
-def _named(given: Mapping[str, Any]) -> set[str]:
+def _named(given: Options) -> set[str]:
     return {integration.identifier for integration in given.get("integrations") or ()}
 
 
-def _watches_libraries(config: conf.Config, given: Mapping[str, Any]) -> bool:
+def _watches_libraries(config: conf.Config, given: Options) -> bool:
     is_asked_for = given.get("default_integrations", True) and given.get("auto_enabling_integrations", True)
     return bool(is_asked_for) and (_has_destination(config, given) or has_receivers())
 
 
-def _leaves_sources_to_us(given: Mapping[str, Any]) -> bool:
+def _leaves_sources_to_us(given: Options) -> bool:
     return SDKS_OWN not in _named(given) and not {"include_source_context", "data_collection"} & given.keys()
 
 
-def _sampler(config: conf.Config, given: Mapping[str, Any]) -> Callable[[dict[str, Any]], float] | None:
+def _sampler(config: conf.Config, given: Options) -> Callable[[Part], float] | None:
     theirs = _callable(given, "traces_sampler")
     rules, rate = config.TRACES_SAMPLE_RATE_OVERRIDES, _rate(config, given)
     if theirs is None and not rules:
         return None
 
-    def sampler(sampling_context: dict[str, Any]) -> float:
+    def sampler(sampling_context: Part) -> float:
         if theirs is not None:
             try:
                 return float(theirs(sampling_context))
@@ -182,11 +183,11 @@ def _sampler(config: conf.Config, given: Mapping[str, Any]) -> Callable[[dict[st
     return sampler
 
 
-def _after(given: Mapping[str, Any], name: str, ours: Hook) -> Hook:
+def _after(given: Options, name: str, ours: Hook) -> Hook:
     """Return a hook of the SDK that runs the project's first. The SDK drops what it fails on, and counts it."""
     theirs = _callable(given, name)
 
-    def before_send(item: Any, hint: Any) -> Any:
+    def before_send(item: Any, hint: Hint) -> Any:
         try:
             item = item if theirs is None else theirs(item, hint)
         except Exception as error:
@@ -204,7 +205,7 @@ def _after(given: Mapping[str, Any], name: str, ours: Hook) -> Hook:
 def _blanked(hook: Hook) -> Hook:
     """The SDK sends a span as it was where its hook fails or returns nothing."""
 
-    def before_send_span(span: Any, hint: Any) -> Any:
+    def before_send_span(span: Any, hint: Hint) -> Any:
         with suppress(Exception):
             return hook(span, hint) or _BLANK
         return _BLANK
@@ -212,29 +213,29 @@ def _blanked(hook: Hook) -> Hook:
     return before_send_span
 
 
-def _callable(given: Mapping[str, Any], name: str) -> Callable[..., Any] | None:
+def _callable(given: Options, name: str) -> Hook | None:
     function = given.get(name)
     if function is not None and not callable(function):
         raise TypeError(f"{name} is not callable")
     return function
 
 
-def rate_of(config: conf.Config, given: Mapping[str, Any]) -> float:
+def rate_of(config: conf.Config, given: Options) -> float:
     """Return the share of requests that a client with these options traces, from 0 to 1."""
     return _rate(config, {**given, **_NOT_FOR[config.BACKEND]})
 
 
-def _rate(config: conf.Config, given: Mapping[str, Any]) -> float:
+def _rate(config: conf.Config, given: Options) -> float:
     rate = given.get("traces_sample_rate", config.traces_sample_rate()) or 0.0
     if not 0 <= rate <= 1:
         raise ValueError("a rate is between 0 and 1")
     return float(rate)
 
 
-def is_local(config: conf.Config, given: Mapping[str, Any]) -> bool:
+def is_local(config: conf.Config, given: Options) -> bool:
     """Whether nothing is sent, but receivers in this process want the events."""
     return has_receivers() and not _has_destination(config, given)
 
 
-def _has_destination(config: conf.Config, given: Mapping[str, Any]) -> bool:
+def _has_destination(config: conf.Config, given: Options) -> bool:
     return bool(given.get("dsn", config.SENTRY_DSN) or given.get("transport") or given.get("spotlight"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from crm_monitoring.sentry.before_send import Gate
 from crm_monitoring.sentry.django import RequestIntegration
 from crm_monitoring.sentry.mode import OwnIntegration
 from crm_monitoring.sentry.options import drop_unwanted, make_hooks, wanted
-from crm_monitoring.sentry.sdk import DEFAULT_OPTIONS, BaseClient, EventScrubber, Integration
+from crm_monitoring.sentry.sdk import DEFAULT_OPTIONS, BaseClient, EventScrubber, Integration, Options, Part
 
 # The key of the setting, and the options that it stands before.
 _KEYS = {
@@ -44,13 +44,13 @@ def _folder() -> str | None:
     return None
 
 
-def said_by(client: BaseClient) -> Mapping[str, Any]:
+def said_by(client: BaseClient) -> Options:
     """Return the options that its `sentry_sdk.init` was given, as far as they differ from the SDK's defaults."""
     guest = client.get_integration(OwnIntegration.identifier)
     return guest.said if isinstance(guest, _Guest) else _read(client)
 
 
-def _read(client: BaseClient) -> dict[str, Any]:
+def _read(client: BaseClient) -> Part:
     said = {
         name: value
         for name, value in client.options.items()
@@ -69,12 +69,12 @@ def _is_made_up(name: str, value: Any) -> bool:
     return name == "event_scrubber" and type(value) is EventScrubber and vars(value) == vars(EventScrubber())
 
 
-def _integrations(given: Any) -> list[Integration]:
+def _integrations(given: Sequence[Integration]) -> list[Integration]:
     # The SDK's own of Django is chosen in SENTRY_OPTIONS, if at all: a set-up for a site without us names it, too.
     return [integration for integration in given if wanted(integration)]
 
 
-def heard(said: Mapping[str, Any]) -> dict[str, Any]:
+def heard(said: Options) -> Part:
     """Return what of it counts: all that the setting says nothing else of."""
     config = conf.get()
     # An empty DSN or release says nothing: os.environ.get("SENTRY_DSN", "") stands in many settings.
@@ -90,7 +90,7 @@ def heard(said: Mapping[str, Any]) -> dict[str, Any]:
 class _Guest(RequestIntegration):
     """Our integration in a client that is not ours."""
 
-    def __init__(self, said: Mapping[str, Any]) -> None:
+    def __init__(self, said: Options) -> None:
         super().__init__()
         self.said = said
 

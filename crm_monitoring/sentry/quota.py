@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from time import monotonic
-from typing import Any
+
+from crm_monitoring.sentry.sdk import Event, Part
 
 MAX_FINGERPRINTS = 1000
 OTHERS = "(others)"
@@ -115,7 +116,7 @@ class QuotaGuard:
             return {fingerprint: count for fingerprint, count in self._held.items() if count}
 
 
-def fingerprint_of(event: dict[str, Any]) -> str:
+def fingerprint_of(event: Event) -> str:
     """
     Return what kind of failure a Sentry event is about.
 
@@ -131,7 +132,7 @@ def fingerprint_of(event: dict[str, Any]) -> str:
     return f"{event.get('logger') or ''} {message}".strip()[:200]
 
 
-def source_of(event: dict[str, Any]) -> str:
+def source_of(event: Event) -> str:
     """
     Return who tells of a Sentry event, where there may be kinds without end: the logger of a message.
 
@@ -140,7 +141,7 @@ def source_of(event: dict[str, Any]) -> str:
     return "" if event.get("exception") else str(event.get("logger") or "")
 
 
-def _place(value: dict[str, Any]) -> str:
+def _place(value: Part) -> str:
     frames = (value.get("stacktrace") or {}).get("frames") or [{}]
     own = [frame for frame in frames if frame.get("in_app")] or frames
     return f"{own[-1].get('module')}.{own[-1].get('function')}"

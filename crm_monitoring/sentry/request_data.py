@@ -16,6 +16,9 @@ from crm_monitoring.requests import endpoint_of, evaluated_user_id
 from crm_monitoring.scrubbing import FILTERED
 from crm_monitoring.sentry.breadcrumbs import add_breadcrumbs, host_of
 from crm_monitoring.sentry.sdk import (
+    Event,
+    Hint,
+    Part,
     add_request_body,
     collects_cookies,
     template_frame,
@@ -58,7 +61,7 @@ _MAX_FRAMES = 50
 _CONTEXT_LINES = 5
 
 
-def add_request_data(event: Any, hint: Any, request: HttpRequest, work: Request | None) -> Any:
+def add_request_data(event: Event, hint: Hint, request: HttpRequest, work: Request | None) -> Event:
     """Add to `event` what is known of `request`; of what the event has already, nothing is replaced."""
     _add_request(event, request, work)
     user_id = evaluated_user_id(request) if work is None else work.user_id
@@ -73,23 +76,23 @@ def add_request_data(event: Any, hint: Any, request: HttpRequest, work: Request 
 
 
 @faults.guarded
-def _add_request(event: Any, request: HttpRequest, work: Request | None) -> None:
+def _add_request(event: Event, request: HttpRequest, work: Request | None) -> None:
     event["request"] = {**_request_info(request, work), **event.get("request", {})}
 
 
 @faults.guarded
-def _add_name(event: Any, request: HttpRequest, work: Request | None) -> None:
+def _add_name(event: Event, request: HttpRequest, work: Request | None) -> None:
     given_name = work.trace.given_name if work is not None and work.trace is not None else None
     event["transaction"] = given_name or endpoint_of(request)
     event["transaction_info"] = {"source": "custom" if given_name else "route"}
 
 
 @faults.guarded
-def _add_breadcrumbs(event: Any, hint: Any, work: Request) -> None:
+def _add_breadcrumbs(event: Event, hint: Hint, work: Request) -> None:
     add_breadcrumbs(event, hint, work)
 
 
-def _request_info(request: HttpRequest, work: Request | None) -> dict[str, Any]:
+def _request_info(request: HttpRequest, work: Request | None) -> Part:
     # Before our middleware has begun, no one else knows what is secret in the path.
     secrets = url_secrets_of(request) if work is None else work.url_secrets
     return {
@@ -104,7 +107,7 @@ def _request_info(request: HttpRequest, work: Request | None) -> dict[str, Any]:
 
 
 @faults.guarded
-def _add_body(event: Any, hint: Any, request: HttpRequest) -> None:
+def _add_body(event: Event, hint: Hint, request: HttpRequest) -> None:
     """Add the body, if the project has read it: nobody knows when a stream comes that has not been read, or whether it does."""
     # Sent in chunks, it has no announced length, by which the limit on its size goes.
     if _has_read(request) and request.META.get("CONTENT_LENGTH"):
@@ -122,7 +125,7 @@ def _has_read(request: HttpRequest) -> bool:
     return "_body" in held or bool(held.get("_read_started"))
 
 
-def _drf_request(hint: Any, request: HttpRequest) -> Any | None:
+def _drf_request(hint: Hint, request: HttpRequest) -> Any | None:
     """Return Django REST framework's wrapper of `request`: it holds the body that it parsed and that cannot be read again."""
     exc_info = (hint or {}).get("exc_info")
     for frame in islice(_frames(exc_info[2] if exc_info else None), _MAX_FRAMES):
@@ -138,7 +141,7 @@ def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:
         traceback = traceback.tb_next
 
 
-def with_template_frames(event: Any, hint: Any) -> Any:
+def with_template_frames(event: Event, hint: Hint) -> Event:
     """Add to an exception raised in a template the frame of the template's own line."""
     exc_info = (hint or {}).get("exc_info")
     values = (event.get("exception") or {}).get("values")
@@ -151,7 +154,7 @@ def with_template_frames(event: Any, hint: Any) -> Any:
     return event
 
 
-def _template_frame(error: Any, traceback: TracebackType | None) -> dict[str, Any] | None:
+def _template_frame(error: Any, traceback: TracebackType | None) -> Part | None:
     if getattr(error, "template_debug", None):
         return template_frame(error)
     # Django notes the line on the exception with DEBUG only; the frames know it always.
@@ -160,7 +163,7 @@ def _template_frame(error: Any, traceback: TracebackType | None) -> dict[str, An
     return _frame_of(lines[-1]) if lines else None
 
 
-def _frame_of(line: TemplateLine) -> dict[str, Any]:
+def _frame_of(line: TemplateLine) -> Part:
     # The lines are there where the template is a file.
     sources = [source.rstrip("\n") for source in linecache.getlines(line.path)]
     before, after = sources[: line.number - 1], sources[line.number :]
@@ -173,7 +176,7 @@ def _frame_of(line: TemplateLine) -> dict[str, Any]:
     return {**frame, **shown} if sources else frame
 
 
-def _insert_template_frame(value: dict[str, Any], frame: dict[str, Any]) -> None:
+def _insert_template_frame(value: Part, frame: Part) -> None:
     frames = value.setdefault("stacktrace", {}).setdefault("frames", [])
     rendering = [
         index

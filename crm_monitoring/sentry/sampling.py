@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from crm_monitoring.sentry.sdk import Options
 
 
-def sample_rate(rules: Mapping[str, float], otherwise: float, sampling_context: Mapping[str, Any]) -> float:
+def sample_rate(rules: Mapping[str, float], otherwise: float, sampling_context: Options) -> float:
     """
     Return the sample rate, from 0 to 1, for what is about to be traced.
 
@@ -22,7 +23,7 @@ def sample_rate(rules: Mapping[str, float], otherwise: float, sampling_context: 
     return next((rate for rule, rate in rules.items() if _fits(rule, sampling_context)), otherwise)
 
 
-def _fits(rule: str, request: Mapping[str, Any]) -> bool:
+def _fits(rule: str, request: Options) -> bool:
     if rule.startswith("/"):
         return str(request.get("path", "")).startswith(rule)
     route = request.get("route")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from crm_monitoring import faults
 from crm_monitoring.scrubbing import scrub, scrub_body
+from crm_monitoring.sentry.sdk import Event, Part
 from crm_monitoring.work import url_scrubber
 
 UNSCRUBBED_BREADCRUMBS = "unscrubbed_breadcrumbs"
@@ -14,7 +14,7 @@ _OWN_USER_FIELDS = ("id", "email", "username", "ip_address")
 _APART = frozenset(("breadcrumbs", "user"))
 
 
-def scrub_event(event: dict[str, Any]) -> dict[str, Any]:
+def scrub_event(event: Event) -> Part:
     """Return `event` without secrets. A breadcrumb that cannot be searched costs only itself."""
     also = url_scrubber()
     rest = {name: value for name, value in event.items() if name not in _APART}
@@ -23,7 +23,7 @@ def scrub_event(event: dict[str, Any]) -> dict[str, Any]:
         rest["request"] = {**request, "data": scrub_body(request["data"], also)}
     clean = {**scrub(rest, also)}
     crumbs, user = event.get("breadcrumbs"), event.get("user")
-    if crumbs:
+    if crumbs and isinstance(crumbs, dict):
         clean["breadcrumbs"] = {"values": list(_scrubbed(crumbs["values"]))}
     if user:
         # What the project has said of its user it wants to see.
@@ -31,7 +31,7 @@ def scrub_event(event: dict[str, Any]) -> dict[str, Any]:
     return clean
 
 
-def _scrubbed(crumbs: list[Any]) -> Iterator[Any]:
+def _scrubbed(crumbs: list[Part]) -> Iterator[Part]:
     also = url_scrubber()
     for crumb in crumbs:
         try:

@@ -44,7 +44,7 @@ from sentry_sdk.traces import start_span as start_streamed_span
 from sentry_sdk.tracing_utils import Baggage, PropagationContext
 
 # The types of what hooks are given. Without them: `Any`.
-from sentry_sdk.types import Event, Hint, SamplingContext
+from sentry_sdk.types import Event, EventDataCategory, Hint, SamplingContext
 
 # An exception with its stack as an event has it, alone and with the chain it stands in. Without them: no exception is reported.
 from sentry_sdk.utils import event_from_exception as _event_from_exception
@@ -82,6 +82,11 @@ DEACTIVATES: Mapping[str, Collection[str]] = getattr(integrations, "_INTEGRATION
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+Options = Mapping[str, Any]
+"""What `sentry_sdk.init` takes, by name. The SDK has a type for calling it only."""
+Part = dict[str, Any]
+"""Part of what is sent, for which the SDK has no type: an exception, a frame, a span, a breadcrumb, what hooks may put there."""
+
 __all__ = [
     "AUTO_ENABLING",
     "DEACTIVATES",
@@ -93,10 +98,13 @@ __all__ = [
     "DidNotEnable",
     "Envelope",
     "Event",
+    "EventDataCategory",
     "EventScrubber",
     "Hint",
     "Integration",
     "Item",
+    "Options",
+    "Part",
     "PropagationContext",
     "SamplingContext",
     "SessionFlusher",
@@ -135,7 +143,7 @@ LIMITS: tuple[str, ...] = (
 
 # What version 3 may put on events and spans by itself. It is told all, for it collects everything that nobody forbids; what our
 # hooks search on its way out may stay.
-_COLLECTED: Mapping[str, Any] = {
+_COLLECTED: Options = {
     "user_info": False,
     "cookies": {"mode": "off"},
     "http_headers": {"request": {"mode": "off"}},
@@ -150,7 +158,7 @@ _COLLECTED: Mapping[str, Any] = {
 }
 
 
-def collection(given: Mapping[str, Any], *, has_sources: bool) -> dict[str, Any]:
+def collection(given: Options, *, has_sources: bool) -> Part:
     """
     Return the options that say what the SDK may put on events by itself.
 
@@ -188,9 +196,7 @@ def streamed_span(scope: Scope) -> StreamedSpan | None:
     return span
 
 
-def event_from_exception(
-    error: BaseException, options: Mapping[str, Any], mechanism: dict[str, Any]
-) -> tuple[Event, dict[str, Any]]:
+def event_from_exception(error: BaseException, options: Options, mechanism: Part) -> tuple[Event, Part]:
     """Return the event for `error`, and its hint. Version 3 takes the options from the client that runs."""
     told = {} if STREAMS_ONLY else {"client_options": dict(options)}
     return _event_from_exception(error, mechanism=mechanism, **told)
@@ -218,7 +224,7 @@ def add_request_body(event: Event, request: HttpRequest) -> None:
     DjangoRequestExtractor(readable).extract_into_event(event)
 
 
-def template_frame(error: BaseException) -> dict[str, Any] | None:
+def template_frame(error: BaseException) -> Part | None:
     """
     Return the frame of the line of a template that `error` was raised in.
 

@@ -13,6 +13,7 @@ from django.utils.datastructures import MultiValueDict
 from crm_monitoring import faults
 from crm_monitoring.scrubbing import FILTERED
 from crm_monitoring.sentry.marks import chain_of
+from crm_monitoring.sentry.sdk import Event, Hint, Part
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -34,14 +35,14 @@ def _filter() -> SafeExceptionReporterFilter:
         def is_active(self, request: HttpRequest | None) -> bool:
             return True
 
-        def cleanse_special_types(self, request: HttpRequest | None, value: Any) -> Any:
+        def cleanse_special_types(self, request: HttpRequest | None, value: Any) -> object:
             # Django asks isinstance(), which evaluates a lazy object: a query, for `request.user`.
             return _cleansed(dict(value.lists()), request) if issubclass(type(value), MultiValueDict) else value
 
     return Filter()
 
 
-def hide_marked(event: Any, hint: Any, request: HttpRequest | None) -> None:
+def hide_marked(event: Event, hint: Hint, request: HttpRequest | None) -> None:
     """Replace the values of marked variables and parameters on `event`."""
     try:
         _hide_variables(event, hint, request)
@@ -54,16 +55,16 @@ def hide_marked(event: Any, hint: Any, request: HttpRequest | None) -> None:
         faults.record("Hiding what is marked as sensitive", error)
 
 
-def _hide_variables(event: Any, hint: Any, request: HttpRequest | None) -> None:
+def _hide_variables(event: Event, hint: Hint, request: HttpRequest | None) -> None:
     exc_info = (hint or {}).get("exc_info")
     hidden = _hidden(exc_info[1], request) if exc_info and exc_info[1] is not None else {}
     for frame in _frames_of(event) if hidden else ():
         (frame.get("vars") or {}).update(hidden.get((frame.get("abs_path"), frame.get("lineno")), {}))
 
 
-def _hidden(error: BaseException, request: HttpRequest | None) -> dict[Any, dict[str, Any]]:
+def _hidden(error: BaseException, request: HttpRequest | None) -> dict[Any, Part]:
     """Return what to show in place of variables, by place. A place that two frames share hides what either has marked."""
-    hidden: dict[Any, dict[str, Any]] = {}
+    hidden: dict[Any, Part] = {}
     for place, live in _live_frames(error):
         known = live.f_locals
         for name, safe in _filter().get_traceback_frame_variables(request, live):
@@ -81,17 +82,16 @@ def _live_frames(error: BaseException) -> Iterator[tuple[Place, FrameType]]:
             traceback = traceback.tb_next
 
 
-def _frames_of(event: Any) -> Iterator[dict[str, Any]]:
+def _frames_of(event: Event) -> Iterator[Part]:
     for value in (event.get("exception") or {}).get("values") or ():
         yield from (value.get("stacktrace") or {}).get("frames") or ()
 
 
-def _hide_parameters(info: Any, request: HttpRequest | None) -> None:
-    body = (info or {}).get("data")
-    if isinstance(body, dict):
+def _hide_parameters(info: Part | None, request: HttpRequest | None) -> None:
+    if info is not None and isinstance(body := info.get("data"), dict):
         info["data"] = _cleansed(body, request)
 
 
-def _cleansed(parameters: dict[str, Any], request: HttpRequest | None) -> dict[str, Any]:
+def _cleansed(parameters: Part, request: HttpRequest | None) -> Part:
     marked = getattr(request, "sensitive_post_parameters", None) or ()
     return {name: FILTERED if marked == "__ALL__" or name in marked else value for name, value in parameters.items()}

@@ -10,10 +10,9 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 from time import time
-from typing import Any
 
 from crm_monitoring import faults, process
-from crm_monitoring.sentry.sdk import BaseClient, Envelope
+from crm_monitoring.sentry.sdk import BaseClient, Envelope, Event, Options
 
 EXITED, ERRORED, CRASHED = "exited", "errored", "crashed"
 """How a request ended: without an exception reported, with one that was handled, with one that escaped."""
@@ -83,7 +82,7 @@ def count(client: BaseClient, outcome: str, *, is_unsampled: bool) -> None:
         done.send()
 
 
-def _has_sessions(options: Any) -> bool:
+def _has_sessions(options: Options) -> bool:
     return bool(options.get("auto_session_tracking") and options.get("release"))
 
 
@@ -97,7 +96,7 @@ def flush() -> None:
         done.send()
 
 
-def outcome_of(event: Any) -> str:
+def outcome_of(event: Event) -> str:
     """Return how a request ends for which `event` was reported."""
     values = (event.get("exception") or {}).get("values") or ()
     if any((value.get("mechanism") or {}).get("handled") is False for value in values):

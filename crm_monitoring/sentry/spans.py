@@ -10,7 +10,7 @@ from sentry_sdk import Scope
 
 from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry.mode import Mode, mode
-from crm_monitoring.sentry.sdk import Span, StreamedSpan, start_streamed_span, streamed_span, use_scope
+from crm_monitoring.sentry.sdk import Part, Span, StreamedSpan, start_streamed_span, streamed_span, use_scope
 from crm_monitoring.sentry.w3c import with_w3c
 from crm_monitoring.work import current_request, url_scrubber
 
@@ -59,7 +59,7 @@ def start_query_span(sql: str, vendor: str, database: str) -> AnySpan | None:
     return span
 
 
-def finish_query_span(span: AnySpan, place: dict[str, Any] | None) -> None:
+def finish_query_span(span: AnySpan, place: Part | None) -> None:
     """Finish the span of a query; a slow one says where in the user's code it was made."""
     for name, value in (place or {}).items():
         _set(span, name, value)

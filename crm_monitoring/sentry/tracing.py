@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sentry_sdk
 from sentry_sdk import Scope
@@ -17,6 +17,7 @@ from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry import sessions
 from crm_monitoring.sentry.mode import Mode, mode
 from crm_monitoring.sentry.sdk import (
+    Part,
     PropagationContext,
     StreamedSpan,
     Transaction,
@@ -160,11 +161,11 @@ class RequestTrace:
         self._is_sampled = bool(self._segment.sampled)
         self.trace_id, self._own_span_id = self._segment.trace_id, self._segment.span_id
 
-    def _sampling_context(self, request: HttpRequest, method: str) -> dict[str, Any]:
+    def _sampling_context(self, request: HttpRequest, method: str) -> Part:
         """Return what a sampler may decide by. The view is looked up before Django does, at some cost: of most requests nobody asks."""
         match = resolved(request)
         route = None if match is None else route_of(match)
-        about: dict[str, Any] = {"method": method, "path": request.path_info, "route": route}
+        about: Part = {"method": method, "path": request.path_info, "route": route}
         if hasattr(request, "scope"):
             about["asgi_scope"] = request.scope
         else:
@@ -249,12 +250,12 @@ def trace_request(request: HttpRequest, request_id: str, method: str, *, unmonit
     return trace
 
 
-def _trace_headers(meta: Mapping[str, Any]) -> dict[str, str]:
+def _trace_headers(meta: Mapping[str, object]) -> dict[str, str]:
     """Return what the caller says of its trace; its baggage alone says nothing."""
     return continued({name: meta[key] for name, key in _META if key in meta})
 
 
-def is_unmonitored(view: Any) -> bool:
+def is_unmonitored(view: object) -> bool:
     """Whether `@unmonitored` marks the view, or the class it was made from (`cls` is REST framework's name for it)."""
     made_from = getattr(view, "view_class", None) or getattr(view, "cls", None)
     return getattr(view, "unmonitored", False) or getattr(made_from, "unmonitored", False)

@@ -18,7 +18,7 @@ from crm_monitoring import faults, process
 from crm_monitoring.registry import Registry
 from crm_monitoring.sentry import sessions
 from crm_monitoring.sentry.failures import send_all_held
-from crm_monitoring.sentry.sdk import Envelope, Item, SessionFlusher
+from crm_monitoring.sentry.sdk import Envelope, EventDataCategory, Item, Part, SessionFlusher
 
 DELIVERY_FAILED = "sentry_delivery_"
 """How the kinds of loss begin that tell of a delivery, not of what was in it."""
@@ -35,6 +35,9 @@ _LEAST_FLUSH_SECONDS = 0.01
 Receiver = Callable[[Envelope], object]
 
 _receivers = Registry[[Envelope], object]("The receiver of envelopes")
+_changed = Registry[[], object]("Starting for a receiver of envelopes:")
+when_receivers_change = _changed.add
+"""Let somebody know that there is a receiver more, or one less."""
 
 # Only the queues hold on to an item: what is sent leaves the set by itself.
 _waiting: WeakSet[Item] = WeakSet()
@@ -49,26 +52,19 @@ def register_receiver(receiver: Receiver) -> None:
     """
     if receiver not in _receivers:
         _receivers.add(receiver)
-        _start_as_asked()
+        _changed.call()
 
 
 def unregister_receiver(receiver: Receiver) -> None:
     """Take away a receiver added by `register_receiver`."""
     if receiver in _receivers:
         _receivers.remove(receiver)
-        _start_as_asked()
+        _changed.call()
 
 
 def has_receivers() -> bool:
     """Whether somebody in this process wants the envelopes."""
     return bool(_receivers)
-
-
-def _start_as_asked() -> None:
-    # Imported here, for the client builds on this module.
-    from crm_monitoring.sentry.client import init_sentry
-
-    init_sentry()
 
 
 def has_waiting() -> bool:
@@ -88,7 +84,7 @@ def _count(item: Item) -> int:
     return int(item.headers.get("item_count", 1))
 
 
-def _lose(reason: str, category: Any, quantity: int) -> None:
+def _lose(reason: str, category: EventDataCategory | None, quantity: int) -> None:
     # The SDK's own reports of losses are "internal".
     if reason not in _MEANT and category != "internal":
         faults.lose(f"sentry_{category}_{reason}", quantity)
@@ -98,7 +94,12 @@ class CountingTransport(HttpTransport):
     """The SDK's transport, which also counts what it had to give up: items by category, deliveries by what the server said."""
 
     def record_lost_event(
-        self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
+        self,
+        reason: str,
+        data_category: EventDataCategory | None = None,
+        item: Item | None = None,
+        *,
+        quantity: int = 1,
     ) -> None:
         """Count a loss by category and reason, except of what was not meant to be sent."""
         if item is not None:
@@ -129,7 +130,7 @@ class OrderedTransport(Transport):
     and whatever comes while the queue is full is dropped.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: Part) -> None:
         super().__init__(options)
         # What a first connection imports: a process that forks meanwhile has a child that can never import it.
         codecs.lookup("idna")
@@ -143,7 +144,12 @@ class OrderedTransport(Transport):
         (self._errors if is_urgent else self._rest).capture_envelope(envelope)
 
     def record_lost_event(
-        self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
+        self,
+        reason: str,
+        data_category: EventDataCategory | None = None,
+        item: Item | None = None,
+        *,
+        quantity: int = 1,
     ) -> None:
         """Count a loss, and let the server know with the next envelope."""
         self._rest.record_lost_event(reason, data_category, item, quantity=quantity)
@@ -191,10 +197,20 @@ class LocalTransport(Transport):
         send_all_held()
 
     def record_lost_event(
-        self, reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
+        self,
+        reason: str,
+        data_category: EventDataCategory | None = None,
+        item: Item | None = None,
+        *,
+        quantity: int = 1,
     ) -> None:
         """Count a loss by category and reason, except of what was not meant to be sent."""
         _lose(reason, data_category if item is None else item.data_category, quantity if item is None else _count(item))
+
+
+def leaves(transport: Transport | None) -> bool:
+    """Whether what `transport` takes leaves this process."""
+    return transport is not None and not isinstance(transport, LocalTransport)
 
 
 class MemoryTransport(Transport):
@@ -213,23 +229,23 @@ class MemoryTransport(Transport):
         """Keep what is held and counted so far, too."""
         _queue_all()
 
-    def payloads(self, kind: str) -> list[dict[str, Any]]:
+    def payloads(self, kind: str) -> list[Part]:
         """Return what items of a kind ("event", "transaction", "sessions", ...) would have sent, parsed."""
         items = [item for envelope in self.envelopes for item in envelope.items if item.type == kind]
         return [orjson.loads(item.get_bytes()) for item in items]
 
     @property
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[Part]:
         """Errors and messages."""
         return self.payloads("event")
 
     @property
-    def transactions(self) -> list[dict[str, Any]]:
+    def transactions(self) -> list[Part]:
         """Transactions with their spans."""
         return self.payloads("transaction")
 
     @property
-    def spans(self) -> list[dict[str, Any]]:
+    def spans(self) -> list[Part]:
         """Spans that were sent by themselves, in the SDK's stream mode."""
         return [span for payload in self.payloads("span") for span in payload["items"]]
 

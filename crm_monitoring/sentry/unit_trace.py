@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
 
 import sentry_sdk
 from sentry_sdk import Scope
 
 from crm_monitoring.scrubbing import scrub_text
 from crm_monitoring.sentry.mode import Mode, mode
-from crm_monitoring.sentry.sdk import StreamedSpan, Transaction, continue_streamed_trace, start_streamed_span
+from crm_monitoring.sentry.sdk import Part, StreamedSpan, Transaction, continue_streamed_trace, start_streamed_span
 from crm_monitoring.sentry.spans import AnySpan, current_span
 from crm_monitoring.sentry.w3c import continued
 from crm_monitoring.work import current_work, url_scrubber
@@ -103,7 +102,7 @@ def _is_part_of_another(how: Mode) -> bool:
 def _start_segment(how: Mode, name: str, source: str, operation: str, headers: Mapping[str, str]) -> AnySpan:
     if how.is_streaming:
         continue_streamed_trace(dict(headers))
-        attributes: dict[str, Any] = {
+        attributes: Part = {
             "sentry.op": operation,
             "sentry.origin": _ORIGIN,
             "sentry.segment.name.source": source,

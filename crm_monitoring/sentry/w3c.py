@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
 
 from crm_monitoring import faults
 from crm_monitoring.sentry import sdk
@@ -34,7 +33,7 @@ _STATE = re.compile(rf"{_KEY}={_VALUE}(?:[ \t]*,[ \t]*(?:{_KEY}={_VALUE})?){{0,3
 _state: ContextVar[tuple[str, str] | None] = ContextVar("crm_monitoring_tracestate", default=None)
 
 
-def continued(headers: Mapping[str, Any]) -> dict[str, str]:
+def continued(headers: Mapping[str, object]) -> dict[str, str]:
     """
     Return "sentry-trace" and "baggage" of the trace that `headers` go on with, empty where they name none.
 

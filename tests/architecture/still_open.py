@@ -4,9 +4,7 @@ from __future__ import annotations
 
 UPWARD: dict[str, set[str]] = {
     "": set(),
-    "sentry": {
-        "sentry.transport -> sentry.client",
-    },
+    "sentry": set(),
     "dashboard": {
         "dashboard.alerts.writing -> dashboard.pages.presentation",
         "dashboard.inbox.receiver -> dashboard.flushing",
@@ -19,9 +17,7 @@ UPWARD: dict[str, set[str]] = {
 }
 """Arrows that point up or to the side, by the package whose floors they cross."""
 
-CIRCLES: list[list[str]] = [
-    ["sentry.client", "sentry.ending", "sentry.options", "sentry.others", "sentry.transport"],
-]
+CIRCLES: list[list[str]] = []
 
 ENTRANCES: set[str] = {
     "dashboard.admin -> dashboard.inbox.untrusted.indented",
@@ -168,6 +164,5 @@ LENGTHS: set[str] = {
     "dashboard.pages.presentation",
     "dashboard.store.compaction",
     "dashboard.store.figures",
-    "sentry.client",
 }
 """Modules that are too long."""

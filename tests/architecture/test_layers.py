@@ -28,7 +28,8 @@ FLOORS = {
         ("dashboard",),
     ),
     "sentry": (
-        ("callers", "event_size", "making", "quota", "sampling", "scrubbed", "sdk"),
+        ("callers", "sdk"),
+        ("event_size", "making", "quota", "sampling", "scrubbed"),
         ("exceptions", "marks", "mode", "sessions", "tuning", "w3c"),
         ("breadcrumbs", "spans"),
         ("failures", "request_data", "thread_scopes", "tracing", "unit_trace"),
@@ -38,6 +39,7 @@ FLOORS = {
         ("ending", "libraries", "options"),
         ("others",),
         ("client",),
+        ("status",),
         ("",),
     ),
     "dashboard": (

@@ -8,12 +8,12 @@ variables of frames pass it twice. Most of an event is plain by then, and orjson
 from __future__ import annotations
 
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import sentry_sdk
 
-from crm_monitoring.sentry.sdk import EventScrubber
+from crm_monitoring.sentry.sdk import Event, EventScrubber, Part
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_UTC_Z
 # What the serializer trims to ten items and five levels. Short ones are worth more whole.
@@ -21,10 +21,10 @@ _TRIMMED = frozenset(("breadcrumbs", "extra", "request"))
 _MAX_TRIMMED_BYTES = 100_000
 
 
-class PlainDict(dict[str, Any]):
+class PlainDict(Part):
     """A dict of JSON's own types, all the way down."""
 
-    def __sentry_repr__(self) -> dict[str, Any]:
+    def __sentry_repr__(self) -> Part:
         """Return what the serializer puts in its place: itself. A class may say so, and one that is not asked is walked as ever."""
         return self
 
@@ -44,13 +44,14 @@ class PlainParts(EventScrubber):
     What it may have to trim stays the serializer's, and so does what JSON does not know. Secrets are left to the gate behind it.
     """
 
-    def scrub_event(self, event: Any) -> None:
+    def scrub_event(self, event: Event) -> None:
         """Replace each part of `event` that is plain by a copy that says so."""
         # A part that is no longer than one text may be holds none that is too long.
         longest = sentry_sdk.get_client().options.get("max_value_length") or inf
-        for name, part in event.items():
+        parts = cast(Part, event)
+        for name, part in parts.items():
             if type(part) in (dict, list):
-                event[name] = _plain(part, min(longest, _MAX_TRIMMED_BYTES) if name in _TRIMMED else longest)
+                parts[name] = _plain(part, min(longest, _MAX_TRIMMED_BYTES) if name in _TRIMMED else longest)
 
 
 def _plain(part: Any, limit: float) -> Any:

@@ -11,12 +11,13 @@ import linecache
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+
+from crm_monitoring.sentry.sdk import Event, Part
 
 _LINES_AROUND = 5
 
 
-def add_sources(event: Any) -> None:
+def add_sources(event: Event) -> None:
     """Add the line of each frame, and five before and after it, as the SDK does."""
     checked: set[str] = set()
     for frame in _frames_of(event):
@@ -29,7 +30,7 @@ def add_sources(event: Any) -> None:
             _add_source(frame, _lines_of(path, frame.get("module")), number - 1)
 
 
-def _frames_of(event: Any) -> Iterator[dict[str, Any]]:
+def _frames_of(event: Event) -> Iterator[Part]:
     for value in (event.get("exception") or {}).get("values") or ():
         for frame in (value.get("stacktrace") or {}).get("frames") or ():
             # A template's frame comes with its lines.
@@ -43,7 +44,7 @@ def _lines_of(path: str, module: str | None) -> list[str]:
     return linecache.getlines(path, None if loaded is None else vars(loaded))
 
 
-def _add_source(frame: dict[str, Any], lines: list[str], at: int) -> None:
+def _add_source(frame: Part, lines: list[str], at: int) -> None:
     # The file may have become shorter since it was imported.
     if at < len(lines):
         around = [line.rstrip("\r\n") for line in lines[max(0, at - _LINES_AROUND) : at + _LINES_AROUND + 1]]

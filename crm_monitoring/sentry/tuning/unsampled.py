@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crm_monitoring.requests import endpoint_of
-from crm_monitoring.sentry.sdk import Baggage, Transaction
+from crm_monitoring.sentry.sdk import Baggage, Part, Transaction
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -27,7 +27,7 @@ class Place(NamedTuple):
     draw: float | None
     baggage: Baggage | None
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> Part:
         """Return what a Transaction that stands here is made with."""
         # Six digits, so that everyone down the trace decides by the same number.
         drawn = self.baggage if self.draw is None else Baggage({"sample_rand": f"{self.draw:.6f}"}, mutable=True)

@@ -13,8 +13,15 @@ import sentry_sdk
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 
 from crm_monitoring import capture_message, check_monitoring_health, faults
-from crm_monitoring.sentry import flush, status, transport
-from crm_monitoring.sentry.client import counts_deliveries, destination, get_traces_sample_rate, init_sentry
+from crm_monitoring.sentry import (
+    counts_deliveries,
+    destination,
+    flush,
+    get_traces_sample_rate,
+    init_sentry,
+    status,
+    transport,
+)
 from crm_monitoring.sentry.transport import (
     LocalTransport,
     OrderedTransport,
