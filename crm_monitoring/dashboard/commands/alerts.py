@@ -17,7 +17,9 @@ from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts import channels, delivery, rules, scheduler, writing
 from crm_monitoring.dashboard.alerts.channels import NotSent
 from crm_monitoring.dashboard.alerts.evaluation import Change
-from crm_monitoring.dashboard.store import database
+from crm_monitoring.dashboard.alerts.rules import HOUR
+from crm_monitoring.dashboard.fields import moment_of
+from crm_monitoring.dashboard.store import alerts, database
 from crm_monitoring.extending import Subcommand, scrub_text
 
 NOTHING = "nothing to report"
@@ -39,11 +41,16 @@ class Alerts(Subcommand):
         either.add_argument("--watch", action="store_true", help="Do so every 15 seconds, until interrupted.")
         either.add_argument("--dry-run", action="store_true", help="Print what would fire and why; change nothing.")
         either.add_argument("--test", metavar="CHANNEL", help="Send a sample to this channel.")
+        either.add_argument("--mute", metavar="RULE", help="Notify nobody of what this rule finds, for --hours.")
+        parser.add_argument("--hours", type=float, default=1.0, help="0: notify again (default: %(default)s).")
 
     def run(self, **options: Any) -> None:
         """Do what the options say."""
         if options["test"]:
             self._test(options["test"])
+            return
+        if options["mute"]:
+            self._mute(options["mute"], options["hours"])
             return
         if not (config.get().ALERT_CHANNELS or options["dry_run"]):
             raise CommandError("Nobody would be notified. Set CRM_MONITORING['ALERT_CHANNELS'], then try again.")
@@ -65,6 +72,15 @@ class Alerts(Subcommand):
         except NotSent as error:
             raise CommandError(f"The channel {name!r} did not accept it: {error.reason}.") from None
         self.stdout.write(self.style.SUCCESS(f"The channel {name!r} accepted it."))
+
+    def _mute(self, name: str, hours: float) -> None:
+        known = [rule.name for rule in rules.parse(config.get().ALERTS, config.get().ALERT_CHANNELS)[0]]
+        if name not in known:
+            raise CommandError(f"There is no usable rule {name!r}. Usable rules: {', '.join(known)}.")
+        until = moment_of(time() + hours * HOUR) if hours > 0 else None
+        alerts.mute_rule(name, until)
+        said = f"muted until {until:%Y-%m-%d %H:%M} UTC" if until else "notifies again"
+        self.stdout.write(self.style.SUCCESS(f"The rule {name!r} {'is ' if until else ''}{said}."))
 
     def _watch(self) -> None:
         try:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from time import time
 from typing import Any, NamedTuple
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.timesince import timesince
-from django.views.decorators.http import require_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_POST, require_safe
 
 from crm_monitoring.dashboard import config, flushing
 from crm_monitoring.dashboard.alerts import channels, rules
 from crm_monitoring.dashboard.alerts.rules import Rule
+from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Alert, Delivery
 from crm_monitoring.dashboard.pages import formatting
 from crm_monitoring.dashboard.pages.access import dashboard_view
 from crm_monitoring.dashboard.pages.links import figures_of
 from crm_monitoring.dashboard.store import alerts
 
+CHANGE = "crm_monitoring_dashboard.change_alert"
 HISTORY = 50
 EXAMPLE = """CRM_MONITORING = {
     "SITE_URL": "https://crm.example.org/",
@@ -71,7 +78,35 @@ class SentMessage(NamedTuple):
 def show_alerts(request: HttpRequest) -> HttpResponse:
     """Show the rules with their state, what is firing, and the latest alerts with their deliveries."""
     flushing.flush()
-    return render(request, "crm_monitoring/dashboard/alerts.html", about_alerts())
+    context = {**about_alerts(), "may_act": request.user.has_perm(CHANGE), "now": moment_of(time())}
+    return render(request, "crm_monitoring/dashboard/alerts.html", context)
+
+
+@dashboard_view
+@csrf_protect
+@require_POST
+def act_on_alert(request: HttpRequest, pk: int) -> HttpResponse:
+    """Mute or acknowledge an alert, then show all of them."""
+    if not request.user.has_perm(CHANGE):
+        raise PermissionDenied
+    act = _ACTIONS.get(request.POST.get("action", ""))
+    if act is None:
+        return HttpResponseBadRequest("No such action.", content_type="text/plain")
+    if not act(pk, request.user.get_username()):
+        messages.warning(request, _("It is over already."), fail_silently=True)
+    return HttpResponseRedirect(reverse("crm_monitoring_dashboard:alerts"))
+
+
+def _mute(seconds: int) -> Callable[[int, str], int]:
+    return lambda pk, by: alerts.mute(pk, moment_of(time() + seconds))
+
+
+_ACTIONS: Mapping[str, Callable[[int, str], int]] = {
+    "acknowledge": lambda pk, by: alerts.acknowledge(pk, by, time()),
+    "mute_hour": _mute(3_600),
+    "mute_day": _mute(86_400),
+    "notify": lambda pk, by: alerts.mute(pk, None),
+}
 
 
 def about_alerts() -> dict[str, Any]:

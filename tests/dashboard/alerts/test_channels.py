@@ -170,6 +170,93 @@ def test_slack_says_when_it_takes_more(hook: Hook, header: str, seconds: float) 
     assert (refused.reason, refused.retry_after) == ("HTTP 429", seconds)
 
 
+# -- Discord and Teams ----------------------------------------------------------------------------------------------------
+
+
+class DiscordServer:
+    """What Discord refuses: see its reference of embeds."""
+
+    @staticmethod
+    def accepts(given: dict[str, Any]) -> bool:
+        (embed,) = given["embeds"]
+        texts = [
+            embed["title"],
+            embed["description"],
+            *(text for f in embed["fields"] for text in (f["name"], f["value"])),
+        ]
+        return (
+            1 <= len(embed["title"]) <= 256
+            and len(embed["description"]) <= 4_096
+            and len(embed["fields"]) <= 25
+            and all(1 <= len(f["name"]) <= 256 and 1 <= len(f["value"]) <= 1_024 for f in embed["fields"])
+            and sum(map(len, texts)) <= 6_000
+        )
+
+
+LONG = "&<>`" * 5_000
+WORST = {"headline": LONG, "stack": (LONG,), "figures": ((LONG, LONG),) * 20, "links": (("x", f"https://{LONG}"),)}
+LEAST: dict[str, Any] = {"stack": (), "url": "", "dashboard_url": "", "figures": (("a", ""),)}
+
+
+@pytest.mark.parametrize("given", [{}, WORST, LEAST, {"step": "end"}])
+def test_discord_takes_what_it_is_sent(hook: Hook, given: dict[str, Any]) -> None:
+    hook.strict, hook.statuses = False, [204]
+
+    channel(type="discord", url=hook.url).send(changed(**given), "7")
+    channel(type="discord", url=hook.url).send(changed(**given), "8")
+
+    (posted,) = hook.bodies()
+    assert DiscordServer.accepts(posted)
+    assert posted["allowed_mentions"] == {"parse": []}
+
+
+def test_discord_shows_what_matters(hook: Hook) -> None:
+    hook.strict = False
+
+    channel(type="discord", url=hook.url).send(MESSAGE, "7")
+
+    ((embed,),) = [posted["embeds"] for posted in hook.bodies()]
+    assert embed["title"] == "Alert: New issue: ValueError: <b> & co"
+    assert embed["url"] == MESSAGE.url
+    assert embed["description"].startswith("```shop/views.py:42 in buy")
+    assert f"[Details]({MESSAGE.url})" in embed["description"]
+    assert {"name": "Measured", "value": "events: 1", "inline": True} in embed["fields"]
+
+
+@pytest.mark.parametrize("given", [{}, WORST, LEAST, {"step": "end"}])
+def test_teams_takes_what_it_is_sent(hook: Hook, given: dict[str, Any]) -> None:
+    hook.strict = False
+
+    channel(type="teams", url=hook.url).send(changed(**given), "7")
+
+    ((_, body),) = hook.posts
+    (attachment,) = hook.bodies()[0]["attachments"]
+    assert len(body) <= 28_000
+    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+    assert attachment["content"]["type"] == "AdaptiveCard"
+    assert len(attachment["content"]["actions"]) <= 6
+
+
+def test_teams_shows_what_matters(hook: Hook) -> None:
+    hook.strict = False
+
+    channel(type="teams", url=hook.url).send(MESSAGE, "7")
+
+    card = hook.bodies()[0]["attachments"][0]["content"]
+    assert card["body"][0]["text"] == "Alert: New issue: ValueError: <b> & co"
+    assert {"title": "Measured", "value": "events: 1"} in card["body"][1]["facts"]
+    assert card["actions"][0] == {"type": "Action.OpenUrl", "title": "Details", "url": MESSAGE.url}
+
+
+@pytest.mark.parametrize("kind", ["discord", "teams"])
+def test_one_that_asks_to_wait_is_waited_for(hook: Hook, kind: str) -> None:
+    hook.statuses = [429]
+
+    refused = failure(channel(type=kind, url=hook.url))
+
+    assert (refused.reason, refused.retry_after) == ("HTTP 429", 120.0)
+
+
 # -- webhooks -------------------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +350,7 @@ def test_no_sentence_of_the_check_or_the_health_view_shows_one(monitoring: Any, 
     ("given", "complaint", "hint"),
     [
         ("team@example.org", "is of type str", "Write a dict"),
-        ({}, "has no type", "Use one of email, slack, webhook."),
+        ({}, "has no type", "Use one of email, slack, discord, teams, webhook."),
         ({"type": "mail"}, "has a type that is 'mail', which is unknown", "Did you mean 'email'?"),
         ({"type": 7}, "has a type that is 7, which is unknown", "Use one of"),
         ({"type": "email", "too": []}, "has an option 'too', which email does not have", "Did you mean 'to'?"),

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from crm_monitoring.conf import Problem, parse_options
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts.channels.channel import Channel, NotSent
+from crm_monitoring.dashboard.alerts.channels.discord import Discord
 from crm_monitoring.dashboard.alerts.channels.email import Email
 from crm_monitoring.dashboard.alerts.channels.slack import Slack
+from crm_monitoring.dashboard.alerts.channels.teams import Teams
 from crm_monitoring.dashboard.alerts.channels.webhook import Webhook, signature
 from crm_monitoring.dashboard.alerts.named import BAD_CHANNEL, described, usable
 from crm_monitoring.dashboard.loading import class_named
@@ -28,7 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BAD_CHANNEL", "TYPES", "Channel", "NotSent", "active", "parse", "problems", "send", "signature"]
 
-TYPES: Mapping[str, type[Channel]] = {"email": Email, "slack": Slack, "webhook": Webhook}
+TYPES: Mapping[str, type[Channel]] = {
+    "email": Email,
+    "slack": Slack,
+    "discord": Discord,
+    "teams": Teams,
+    "webhook": Webhook,
+}
 
 
 def active() -> tuple[Channel, ...]:

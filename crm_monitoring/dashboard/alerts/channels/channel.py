@@ -97,3 +97,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
 def _seconds(header: str | None) -> float:
     text = header or ""
     return min(float(text), _MAX_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0
+
+
+def cut(text: str, length: int) -> str:
+    """Return `text` in at most so many characters, with a mark where something is missing."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -43,7 +43,7 @@ class Email(Channel):
     def send(self, message: Message, delivery: str) -> None:
         """Send one e-mail to all, text and HTML; those of one rule and subject make a thread."""
         # Imported here and below, for `manage.py check` parses channels and makes no message.
-        from crm_monitoring.dashboard.alerts.messages import as_text, facts
+        from crm_monitoring.dashboard.alerts.messages import all_links, as_text, facts
 
         mail = EmailMultiAlternatives(
             subject=_subject(message),
@@ -52,7 +52,7 @@ class Email(Channel):
             to=list(self.to),
             headers=_headers(message, delivery),
         )
-        context = {"message": message, "facts": facts(message), "leaving": self._leaving()}
+        context = {"message": message, "facts": facts(message), "links": all_links(message), "leaving": self._leaving()}
         mail.attach_alternative(render_to_string("crm_monitoring/dashboard/alert_mail.html", context), "text/html")
         mail.send()
 

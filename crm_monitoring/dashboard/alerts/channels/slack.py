@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
-from django.utils import translation
-from django.utils.translation import gettext as _
-
 from crm_monitoring.conf import REQUIRED, key
-from crm_monitoring.dashboard.alerts.channels.channel import Channel, post_json, web_address
+from crm_monitoring.dashboard.alerts.channels.channel import Channel, cut, post_json, web_address
 
 if TYPE_CHECKING:
     from crm_monitoring.dashboard.alerts.messages import Message
@@ -33,19 +29,17 @@ class Slack(Channel):
 
 def slack_blocks(message: Message) -> list[dict[str, Any]]:
     """Return the message as Slack's blocks, within its limits."""
-    from crm_monitoring.dashboard.alerts.messages import facts
+    from crm_monitoring.dashboard.alerts.messages import all_links, facts
 
     fields = [f"*{_escaped(name)}*\n{_escaped(value)}" for name, value in facts(message)[:_FIELDS]]
     blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": _plain(_cut(f"{message.status}: {message.headline}", _HEADER_LENGTH))},
-        {"type": "section", "fields": [_markdown(_cut(field, _FIELD_LENGTH)) for field in fields]},
+        {"type": "header", "text": _plain(cut(f"{message.status}: {message.headline}", _HEADER_LENGTH))},
+        {"type": "section", "fields": [_markdown(cut(field, _FIELD_LENGTH)) for field in fields]},
     ]
     if message.stack:
-        code = _cut(_escaped("\n".join(message.stack)).replace("```", "'''"), _SECTION_LENGTH - 6)
+        code = cut(_escaped("\n".join(message.stack)).replace("```", "'''"), _SECTION_LENGTH - 6)
         blocks.append({"type": "section", "text": _markdown(f"```{code}```")})
-    with translation.override(settings.LANGUAGE_CODE):
-        links = [(_("Details"), message.url), (_("Dashboard"), message.dashboard_url)]
-    linked = " · ".join(f"<{url}|{name}>" for name, url in links if url)
+    linked = " · ".join(f"<{url}|{name}>" for name, url in all_links(message))
     if linked:
         blocks.append({"type": "context", "elements": [_markdown(linked)]})
     return blocks
@@ -61,7 +55,3 @@ def _markdown(text: str) -> dict[str, str]:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
