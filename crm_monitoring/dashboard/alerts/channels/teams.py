@@ -41,7 +41,10 @@ def teams_card(message: Message) -> dict[str, Any]:
         {"type": "TextBlock", "text": title, "weight": "bolder", "size": "medium", "color": colour, "wrap": True},
         {
             "type": "FactSet",
-            "facts": [{"title": name, "value": cut(value, _VALUE_LENGTH)} for name, value in facts(message)[:_FACTS]],
+            "facts": [
+                {"title": cut(name, _VALUE_LENGTH), "value": cut(value, _VALUE_LENGTH)}
+                for name, value in facts(message)[:_FACTS]
+            ],
         },
     ]
     if message.stack:
