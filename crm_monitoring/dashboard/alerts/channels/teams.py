@@ -50,10 +50,11 @@ def teams_card(message: Message) -> dict[str, Any]:
     if message.stack:
         code = cut("\n\n".join(message.stack), _CODE_LENGTH)
         body.append({"type": "TextBlock", "text": code, "fontType": "monospace", "wrap": True})
+    links = [(name, url) for name, url in all_links(message) if len(url) <= _URL_LENGTH]
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
         "body": body,
-        "actions": [{"type": "Action.OpenUrl", "title": name, "url": url} for name, url in all_links(message)[:_LINKS]],
+        "actions": [{"type": "Action.OpenUrl", "title": name, "url": url} for name, url in links[:_LINKS]],
     }
