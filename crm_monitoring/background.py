@@ -53,11 +53,15 @@ class Background:
         if self._is_running:
             self.wake(0.0)
 
+    def wakes_within(self, seconds: float) -> bool:
+        """Whether everybody is asked in `seconds` at the latest."""
+        return monotonic() + seconds >= self._due
+
     def wake(self, seconds: float) -> None:
         """Have everybody asked in `seconds` at the latest: something waits. It costs next to nothing where they will be sooner."""
-        due = monotonic() + seconds
-        if due >= self._due:
+        if self.wakes_within(seconds):
             return
+        due = monotonic() + seconds
         with self._lock:
             self._due = min(due, self._due)
             self._changed.set()
@@ -101,6 +105,6 @@ class Background:
 
 
 background = Background("crm_monitoring-background")
-add, remove, wake = background.add, background.remove, background.wake
+add, remove, wake, wakes_within = background.add, background.remove, background.wake, background.wakes_within
 
 process.after_fork(background.start_over)

@@ -8,6 +8,9 @@ so `AppConfig.ready` is the place for it.
 
 from __future__ import annotations
 
+from crm_monitoring.background import add as register_tick
+from crm_monitoring.background import remove as unregister_tick
+from crm_monitoring.background import wake, wakes_within
 from crm_monitoring.conf import Keys, key
 from crm_monitoring.conf import read as read_keys
 from crm_monitoring.conf import register as register_keys
@@ -63,6 +66,7 @@ __all__ = [
     "register_problems",
     "register_receiver",
     "register_section",
+    "register_tick",
     "register_unneeded_database",
     "scrub",
     "scrub_text",
@@ -76,6 +80,9 @@ __all__ = [
     "unregister_problems",
     "unregister_receiver",
     "unregister_section",
+    "unregister_tick",
     "unregister_unneeded_database",
     "watch_query",
+    "wakes_within",
+    "wake",
 ]

@@ -36,13 +36,14 @@ class DashboardConfig(AppConfig):
 
 def connect() -> None:
     """Collect from now on, and write what is collected."""
-    from crm_monitoring.dashboard import alerts, flushing
+    from crm_monitoring.dashboard import alerts, flushing, timely
     from crm_monitoring.dashboard.inbox import receiver
     from crm_monitoring.dashboard.metrics import collector
     from crm_monitoring.dashboard.store import database
 
     extending.register_hook(collector.collect)
     extending.register_receiver(receiver.receive)
+    timely.connect()
     for writer in _writers():
         flushing.register(writer)
     request_finished.connect(flushing.after_request, dispatch_uid=_UID)
@@ -58,7 +59,7 @@ def connect() -> None:
 
 def disconnect() -> None:
     """Collect nothing any more; what is held is forgotten."""
-    from crm_monitoring.dashboard import alerts, flushing
+    from crm_monitoring.dashboard import alerts, flushing, timely
     from crm_monitoring.dashboard.alerts import scheduler
     from crm_monitoring.dashboard.inbox import receiver
     from crm_monitoring.dashboard.metrics import collector
@@ -66,6 +67,7 @@ def disconnect() -> None:
 
     extending.unregister_hook(collector.collect)
     extending.unregister_receiver(receiver.receive)
+    timely.disconnect()
     for writer in _writers():
         flushing.unregister(writer)
     request_finished.disconnect(dispatch_uid=_UID)

@@ -107,6 +107,11 @@ def note_failure() -> None:
     _schedule.urgent = True
 
 
+def has_work() -> bool:
+    """Whether anything waits to be written, or to be done."""
+    return any(writer.has_work() for writer in _writers)
+
+
 def problems() -> list[str]:
     """Return a sentence while the database cannot be written, without the driver's words."""
     return [_schedule.problem] if _schedule.problem else []

@@ -48,7 +48,7 @@ FLOORS = {
         ("metrics",),
         ("store",),
         ("flushing", "inbox", "router"),
-        ("alerts",),
+        ("alerts", "timely"),
         ("admin", "pages"),
         ("surroundings",),
         ("checks", "commands", "extending", "templatetags", "urls"),
