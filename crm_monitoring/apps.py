@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,6 +15,12 @@ from django.core.signals import setting_changed
 from crm_monitoring import conf, faults, hooks, logs, queries, requests, scrubbing, sentry
 from crm_monitoring.integrations import commands, threads
 from crm_monitoring.on_import import when_imported
+
+# What a process imports that asks for jobs or runs them, and which module of ours knows them.
+_RUNNERS = {
+    "celery": "celery",
+    "rq": "rq",
+}
 
 
 class MonitoringConfig(AppConfig):
@@ -47,8 +56,8 @@ def _watch_tasks() -> None:
         from crm_monitoring.integrations import tasks
 
         tasks.install()
-    # A process that does not import it runs no task, and need not wait for it.
-    when_imported("celery", _watch_celery)
+    for library, integration in _RUNNERS.items():
+        when_imported(library, _installer(integration))
     # A project may have an app of this name.
     if find_spec("channels") and find_spec("channels.consumer"):
         from crm_monitoring.integrations import channels
@@ -56,10 +65,12 @@ def _watch_tasks() -> None:
         channels.install()
 
 
-def _watch_celery() -> None:
-    from crm_monitoring.integrations import celery
+@cache
+def _installer(integration: str) -> Callable[[], None]:
+    def install() -> None:
+        import_module(f"crm_monitoring.integrations.{integration}").install()
 
-    celery.install()
+    return install
 
 
 def _settings_changed(*, setting: str, **kwargs: Any) -> None:

@@ -56,7 +56,8 @@ def _enable(path: str) -> None:
 def _made(path: str) -> Integration | None:
     module, _, name = path.rpartition(".")
     try:
-        made: Integration = getattr(import_module(module), name)()
+        kind: Callable[[], Integration] | None = getattr(import_module(module), name, None)
     except (DidNotEnable, SyntaxError):
         return None
-    return made
+    # There is none yet where somebody imports the integration itself, which has imported its library.
+    return None if kind is None else kind()

@@ -33,7 +33,8 @@ UNWANTED = frozenset(
         "dedupe",  # our gate knows whole chains of exceptions, not just the last one
         "threading",  # ours carries the running work too, and leaves calls of asgiref alone
         "logging",  # our processor reports log lines, once and with a title
-        "celery",  # its tasks are units of work, which it would report once more
+        # Their tasks and jobs are units of work, which these would report once more.
+        *("celery", "dramatiq", "huey", "rq"),
     )
 )
 

@@ -22,6 +22,7 @@ WINGS = {
     },
     "pytest": {"pytest_plugin"},
     "sentry_sdk": {"sentry"},
+    "rq": {"integrations"},
     "structlog": {"logs"},
     "urllib3": {"dashboard"},
 }

@@ -10,3 +10,10 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.e2e.project"]
 ROOT_URLCONF = "tests.e2e.project.urls"
 if "E2E_TRACES_SAMPLE_RATE" in os.environ:
     CRM_MONITORING = {"TRACES_SAMPLE_RATE": float(os.environ["E2E_TRACES_SAMPLE_RATE"])}
+
+if "E2E_RUNNER_APP" in os.environ:
+    # Before the dashboard, so that the ids of its permissions stay.
+    INSTALLED_APPS.insert(1, os.environ["E2E_RUNNER_APP"])
+    SILENCED_SYSTEM_CHECKS = ["crm_monitoring.W040"]  # the pages have no address here
+if "E2E_REDIS" in os.environ:
+    RQ_QUEUES = {os.environ["E2E_QUEUE"]: {"URL": os.environ["E2E_REDIS"]}}
