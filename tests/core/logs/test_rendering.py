@@ -125,6 +125,7 @@ def test_any_event_is_one_valid_line_of_json_within_the_limit(event: dict[str, A
     assert b"\n" not in line and len(line) <= LIMITS.LOG_MAX_LINE
 
 
+@pytest.mark.slow
 @unhurried
 @given(events)
 def test_any_event_is_one_line_of_logfmt_within_the_limit(event: dict[str, Any]) -> None:
@@ -134,6 +135,7 @@ def test_any_event_is_one_line_of_logfmt_within_the_limit(event: dict[str, Any])
     assert b"\n" not in line and b"\r" not in line and len(line) <= LIMITS.LOG_MAX_LINE
 
 
+@pytest.mark.slow
 @unhurried
 @given(events)
 def test_any_event_is_readable_text_on_a_console_within_the_limit(event: dict[str, Any]) -> None:
@@ -350,6 +352,7 @@ def test_a_line_that_no_cutting_makes_short_enough_says_so() -> None:
     assert (line["event"], line["level"], line["fields_left_out"]) == ("line_too_long", "info", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value", ["x" * 10**7, ["x" * 10] * 10**6, b"x" * 10**7, "\ud800" * 10**6, {str(n): n for n in range(10**6)}]
 )

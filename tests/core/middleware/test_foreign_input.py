@@ -237,6 +237,7 @@ def test_each_part_of_ours_that_fails_costs_itself_alone(
 # -- what a caller says of its trace --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("sampled", ["-1", "-0", ""])
 @pytest.mark.parametrize(

@@ -437,6 +437,7 @@ def left(everything: Any, transport: MemoryTransport, capfd: pytest.CaptureFixtu
 # -- the matrix -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", keyed)
 def test_a_secret_under_a_key_does_not_leave(server: WSGIClient, left: Left, name: str) -> None:
     planted.append(lambda: keyed[name](PLAIN))
@@ -450,6 +451,7 @@ def test_a_secret_under_a_key_does_not_leave(server: WSGIClient, left: Left, nam
 ALWAYS_HIDDEN = ("sql_text", "sql_error")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in keyed if name not in ALWAYS_HIDDEN])
 def test_the_same_place_is_seen_where_no_key_is_sensitive(
     wsgi: WSGIClient, left: Left, everything: Any, name: str

@@ -560,6 +560,7 @@ trees = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(trees)
 def test_scrubbing_twice_changes_nothing_more(tree: Any) -> None:
@@ -578,6 +579,7 @@ def test_what_is_given_is_never_changed(tree: Any) -> None:
     assert tree == before
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(trees)
 def test_kinds_of_containers_are_kept(tree: Any) -> None:
@@ -666,6 +668,7 @@ def _seconds(text: str, function: Callable[[str], object]) -> float:
     return process_time() - began
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", HOSTILE)
 @pytest.mark.parametrize("head", ["", OPENS_EVERY_GATE])
 def test_time_grows_with_the_text_and_no_faster(unit: str, head: str) -> None:

@@ -55,6 +55,7 @@ def errors(per_minute: list[int], start: float = NOW) -> None:
 # -- figures --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_figure_that_swings_for_an_hour_is_two_messages(configure: Any) -> None:
     configure({"error_rate": {}})
     errors([12, 3, 3] * 20)
@@ -66,6 +67,7 @@ def test_a_figure_that_swings_for_an_hour_is_two_messages(configure: Any) -> Non
     assert (within, [step for step, _ in told()]) == (["start"], ["start", "end"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [1, 7, 14])
 @pytest.mark.parametrize("held", [0, 30, 60])
 def test_however_it_swings_it_is_two_messages_an_hour(configure: Any, late: int, held: int) -> None:
@@ -210,6 +212,7 @@ def test_what_begins_anew_is_nobodys_any_more(configure: Any) -> None:
 # -- issues ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_many_new_issues_are_one_message_with_the_worst_first(configure: Any) -> None:
     configure({"new_issue": {}}, SITE_URL="https://crm.example.org/")
     for number in range(149):
@@ -240,6 +243,7 @@ def test_a_channel_has_one_message_of_issues_a_minute(configure: Any) -> None:
     assert len(moments) == 2
 
 
+@pytest.mark.slow
 def test_after_ten_messages_within_an_hour_they_come_as_digests(configure: Any) -> None:
     configure({"new_issue": {}})
     for minute in range(120):
@@ -252,6 +256,7 @@ def test_after_ten_messages_within_an_hour_they_come_as_digests(configure: Any) 
     assert len(alerts.told_issues("new_issue", moment_of(NOW))) > 60
 
 
+@pytest.mark.slow
 def test_with_more_than_a_thousand_issues_none_is_told_to_be_over(configure: Any) -> None:
     configure({"new_issue": {}})
     Issue.objects.using(ALIAS).bulk_create(

@@ -600,6 +600,7 @@ def stored(settings: Any, monitoring: Any) -> Iterator[Callable[[], str]]:
     planted.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", keyed)
 def test_a_secret_under_a_key_is_not_stored(server: WSGIClient, stored: Callable[[], str], name: str) -> None:
     planted.append(lambda: keyed[name](PLAIN))
@@ -609,6 +610,7 @@ def test_a_secret_under_a_key_is_not_stored(server: WSGIClient, stored: Callable
     assert PLAIN not in stored()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", free)
 def test_a_secret_that_its_form_tells_is_not_stored(wsgi: WSGIClient, stored: Callable[[], str], name: str) -> None:
     for secret in FREE.values():

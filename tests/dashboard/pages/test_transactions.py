@@ -333,6 +333,7 @@ def test_nothing_in_a_transaction_gets_into_the_page_as_anything_but_text(reader
     assert Page(html).text.count("alert(1)") > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ODD, ids=[str(value)[:20] for value in ODD])
 def test_a_transaction_of_odd_values_has_its_page(reader: Client, odd: Any) -> None:
     whole = transaction(span("a", 0, 1))

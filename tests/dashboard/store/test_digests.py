@@ -92,6 +92,7 @@ def rows_read(alias: str, key: str) -> int:
 # -- the same figures -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_figures_from_digests_are_those_from_rows(each_database: str) -> None:
     write(each_database, *traffic(NOW))
 
@@ -111,6 +112,7 @@ def test_digests_made_as_time_goes_by_are_those_made_at_once(a_sqlite: str, cloc
     assert_same(a_sqlite)
 
 
+@pytest.mark.slow
 def test_hardly_a_row_is_read_where_digests_are(a_sqlite: str) -> None:
     write(a_sqlite, *(measured("GET a/", [1.0], at=NOW - minutes * MINUTE) for minutes in range(3 * 24 * 60)))
     update()
@@ -145,6 +147,7 @@ def test_what_comes_late_costs_no_more_than_the_rows_since(a_sqlite: str) -> Non
     assert "GET late/" in [endpoint.name for endpoint in read(WINDOWS["24h"], "", NOW).endpoints]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [0.3, 1.3, 2.3, 5.3])
 def test_what_comes_late_is_in_the_digests_when_they_are_made_again(a_sqlite: str, days: float) -> None:
     moment = NOW - days * DAY
@@ -173,6 +176,7 @@ def test_a_slot_that_may_still_get_rows_has_no_digest(a_sqlite: str) -> None:
     assert update(end + 120) == 1
 
 
+@pytest.mark.slow
 def test_what_is_deleted_is_gone_from_the_digests(a_sqlite: str) -> None:
     write(a_sqlite, *traffic(NOW))
     update()
@@ -184,6 +188,7 @@ def test_what_is_deleted_is_gone_from_the_digests(a_sqlite: str) -> None:
     assert not Digest.objects.using(a_sqlite).filter(started__lt=NOW - 4 * DAY).exists()
 
 
+@pytest.mark.slow
 def test_compaction_makes_no_digest_stale(a_sqlite: str) -> None:
     week = Span(NOW // HOUR * HOUR - 7 * DAY, NOW // HOUR * HOUR)
     write(a_sqlite, *traffic(NOW))
@@ -198,6 +203,7 @@ def test_compaction_makes_no_digest_stale(a_sqlite: str) -> None:
     assert update() == 0
 
 
+@pytest.mark.slow
 def test_narrow_digests_that_are_old_only_tell_what_is_stale(a_sqlite: str) -> None:
     write(a_sqlite, *(measured("GET a/", [1.0], at=NOW - hours * HOUR) for hours in range(9 * 24)))
 
