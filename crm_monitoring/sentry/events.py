@@ -16,7 +16,7 @@ from crm_monitoring.logs import Call, handled_error
 from crm_monitoring.rendering import cut, text
 from crm_monitoring.scrubbing import FILTERED, scrub_text
 from crm_monitoring.sentry.breadcrumbs import Line, fields_of, leave_crumb, level_of
-from crm_monitoring.sentry.failures import About, report
+from crm_monitoring.sentry.failures import Report, report
 from crm_monitoring.sentry.making import is_making
 from crm_monitoring.sentry.mode import mode
 from crm_monitoring.sentry.sdk import Event, Part
@@ -72,7 +72,7 @@ def capture_exception(
     error = sys.exc_info()[1] if exc is None else exc
     if error is None:
         return None
-    return report(error, About(level=severity.in_sentry(level), extra=dict(extra or {}), tags=dict(tags or {})))
+    return report(error, Report(level=severity.in_sentry(level), extra=dict(extra or {}), tags=dict(tags or {})))
 
 
 @guarded
@@ -122,12 +122,12 @@ def set_tag(key: str, value: object) -> None:
 
 def capture_crash(error: BaseException, mechanism: str = "django") -> str | None:
     """Report an exception that nobody handled; returns the event's id."""
-    return report(error, About(handled=False, mechanism=mechanism))
+    return report(error, Report(handled=False, mechanism=mechanism))
 
 
 def report_handled(error: BaseException) -> str | None:
     """Report an exception that Django answered itself, such as Http404; returns the event's id."""
-    return report(error, About(mechanism="django"))
+    return report(error, Report(mechanism="django"))
 
 
 def report_server_error(endpoint: str, status: int) -> str | None:
@@ -193,7 +193,7 @@ def _report_line(line: Line, call: str) -> None:
         # A line written while an exception is handled is about it.
         error = handled_error()
     if error is not None:
-        about = About(mechanism="logging", level=level_of(line), logger=line["logger"], line=title, fields=fields)
+        about = Report(mechanism="logging", level=level_of(line), logger=line["logger"], line=title, fields=fields)
         report(error, about)
         return
     event = {

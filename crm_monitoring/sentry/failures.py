@@ -64,7 +64,7 @@ class _Held:
 _held = _Held()
 
 
-class About(NamedTuple):
+class Report(NamedTuple):
     """What one report says of a failure besides its exception."""
 
     handled: bool = True
@@ -77,10 +77,10 @@ class About(NamedTuple):
     tags: Mapping[str, object] = MappingProxyType({})
 
 
-class Report:
+class Failure:
     """A failure that is still under way: what is known of it so far."""
 
-    def __init__(self, error: BaseException, about: About) -> None:
+    def __init__(self, error: BaseException, about: Report) -> None:
         self.event_id = uuid4().hex
         self.since = perf_counter()
         self._error = error
@@ -93,7 +93,7 @@ class Report:
         self._tags: Part = {}
         self.add(error, about)
 
-    def add(self, error: BaseException, about: About) -> None:
+    def add(self, error: BaseException, about: Report) -> None:
         """Take in one more report of the same failure."""
         chain = {id(one): one for one in chain_of(error)}
         if id(self._error) in chain:
@@ -138,7 +138,7 @@ def _say(value: Part, line: str) -> None:
         value["value"] = line
 
 
-def report(error: BaseException, about: About) -> str | None:
+def report(error: BaseException, about: Report) -> str | None:
     """
     Report a failure, or one more time the same.
 
@@ -152,12 +152,12 @@ def report(error: BaseException, about: About) -> str | None:
         return sent
     work = current_work()
     if work is None or work.concluded:
-        return Report(error, about).send()
+        return Failure(error, about).send()
     send_overdue(work)
     return _hold(work, error, about)
 
 
-def _hold(work: Work, error: BaseException, about: About) -> str:
+def _hold(work: Work, error: BaseException, about: Report) -> str:
     # Copies, here and below: the list shrinks in the background.
     for known in work.reports.copy():
         if known.is_of(error):
@@ -165,7 +165,7 @@ def _hold(work: Work, error: BaseException, about: About) -> str:
             return known.event_id
     if len(work.reports) >= MAX_HELD:
         _send_first(work)
-    new = Report(error, about)
+    new = Failure(error, about)
     work.reports.append(new)
     _held.works.add(work)
     if work.concluded:

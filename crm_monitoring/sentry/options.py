@@ -16,6 +16,7 @@ from crm_monitoring.sentry.mode import SDKS_OWN, OwnIntegration, is_streaming
 from crm_monitoring.sentry.sampling import sample_rate
 from crm_monitoring.sentry.sdk import DEFAULT_OPTIONS, BaseClient, Hint, Integration, Options, Part, collection
 from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers
+from crm_monitoring.sentry.tuning import SERIALIZER, SOURCE_CONTEXT, takes
 from crm_monitoring.sentry.tuning.serializer import PlainParts
 
 Hook = Callable[..., Any]
@@ -98,7 +99,7 @@ def make_options(config: conf.Config, given: Options, gate: Gate) -> Part:
 
 
 def _has_scrubber(given: Options) -> bool:
-    return "event_scrubber" in DEFAULT_OPTIONS and "data_collection" not in given
+    return takes(SERIALIZER) and "event_scrubber" in DEFAULT_OPTIONS and "data_collection" not in given
 
 
 def make_hooks(given: Options, gate: Gate) -> Part:
@@ -164,7 +165,8 @@ def _watches_libraries(config: conf.Config, given: Options) -> bool:
 
 
 def _leaves_sources_to_us(given: Options) -> bool:
-    return SDKS_OWN not in _named(given) and not {"include_source_context", "data_collection"} & given.keys()
+    said = {"include_source_context", "data_collection"} & given.keys()
+    return takes(SOURCE_CONTEXT) and SDKS_OWN not in _named(given) and not said
 
 
 def _sampler(config: conf.Config, given: Options) -> Callable[[Part], float] | None:

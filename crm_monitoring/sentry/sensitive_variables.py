@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.views.debug import SafeExceptionReporterFilter
 
-Place = tuple[str, int]
+FramePlace = tuple[str, int]
 """File and line of a frame, as the event has them."""
 
 
@@ -73,7 +73,7 @@ def _hidden(error: BaseException, request: HttpRequest | None) -> dict[Any, Part
     return hidden
 
 
-def _live_frames(error: BaseException) -> Iterator[tuple[Place, FrameType]]:
+def _live_frames(error: BaseException) -> Iterator[tuple[FramePlace, FrameType]]:
     for one in chain_of(error):
         traceback = one.__traceback__
         while traceback is not None:

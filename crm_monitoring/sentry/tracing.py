@@ -25,7 +25,8 @@ from crm_monitoring.sentry.sdk import (
     start_streamed_span,
 )
 from crm_monitoring.sentry.spans import AnySpan, current_span
-from crm_monitoring.sentry.tuning.unsampled import Place, UnsampledTransaction
+from crm_monitoring.sentry.tuning import UNSAMPLED, takes
+from crm_monitoring.sentry.tuning.unsampled import TracePlace, UnsampledTransaction
 from crm_monitoring.sentry.w3c import TRACE_HEADERS, continued
 from crm_monitoring.work import url_scrubber
 
@@ -113,24 +114,24 @@ class RequestTrace:
             self._segment = UnsampledTransaction(request, _OP, _ORIGIN, place, rate)
             sentry_sdk.get_current_scope().span = self._segment
 
-    def _place(self, headers: dict[str, str]) -> Place:
+    def _place(self, headers: dict[str, str]) -> TracePlace:
         known, ids, draw = self._continue(headers), randbytes(24).hex(), None
         if not headers:
             known.trace_id = ids[16:]
             # Here, so that the SDK decides by the same number if it comes to that.
             draw = int(random() * _DRAWS) / _DRAWS
-        return Place(known.trace_id, ids[:16], known.parent_span_id, known.parent_sampled, draw, known.baggage)
+        return TracePlace(known.trace_id, ids[:16], known.parent_span_id, known.parent_sampled, draw, known.baggage)
 
-    def _rate_to_stay_below(self, place: Place) -> float | None:
+    def _rate_to_stay_below(self, place: TracePlace) -> float | None:
         """Return the sample rate that leaves the request out, None where it does not, or where a sampler decides."""
         options = self._how.client.options
-        if options["traces_sampler"] is not None:
+        if options["traces_sampler"] is not None or not takes(UNSAMPLED):
             return None
         rate = float(options["traces_sample_rate"])
         is_left_out = place.parent_sampled is False if place.draw is None else place.draw >= rate
         return rate if is_left_out else None
 
-    def _sample(self, place: Place, request: HttpRequest, method: str) -> None:
+    def _sample(self, place: TracePlace, request: HttpRequest, method: str) -> None:
         about = self._sampling_context(request, method)
         name = f"{method} {about['route'] or UNROUTED}"
         transaction = Transaction(name, op=_OP, source="route", origin=_ORIGIN, **place.arguments())

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-class Place(NamedTuple):
+class TracePlace(NamedTuple):
     """
     Where in which trace a request stands.
 
@@ -50,8 +50,8 @@ class UnsampledTransaction(Transaction):
 
     __slots__ = ("_made_of",)
 
-    def __init__(self, request: HttpRequest, op: str, origin: str, place: Place, sample_rate: float) -> None:
-        self._made_of: tuple[HttpRequest, Place, float] | None = request, place, sample_rate
+    def __init__(self, request: HttpRequest, op: str, origin: str, place: TracePlace, sample_rate: float) -> None:
+        self._made_of: tuple[HttpRequest, TracePlace, float] | None = request, place, sample_rate
         self.sampled = False
         # The route is known later; until then, and for who names it otherwise, this is all that is read.
         self.name = ""
@@ -67,7 +67,7 @@ class UnsampledTransaction(Transaction):
             self._made_of = None
         return object.__getattribute__(self, attribute)
 
-    def _make(self, request: HttpRequest, place: Place, sample_rate: float) -> None:
+    def _make(self, request: HttpRequest, place: TracePlace, sample_rate: float) -> None:
         super().__init__(
             name=self.name or endpoint_of(request),
             source=self.source,
