@@ -321,13 +321,13 @@ def test_a_report_made_meanwhile_leaves_in_its_own_time(
 ) -> None:
     monkeypatch.setattr(failures, "MAX_HELD_SECONDS", 0.3)
     ages: list[float] = []
-    send = failures.Report.send
+    send = failures.Failure.send
 
-    def send_and_tell_its_age(report: failures.Report) -> str | None:
+    def send_and_tell_its_age(report: failures.Failure) -> str | None:
         ages.append(time.monotonic() - report.since)
         return send(report)
 
-    monkeypatch.setattr(failures.Report, "send", send_and_tell_its_age)
+    monkeypatch.setattr(failures.Failure, "send", send_and_tell_its_age)
 
     def way() -> None:
         breakages.logged_in_an_except_block()

@@ -341,16 +341,16 @@ def test_what_is_held_is_sent_by_the_next_request_where_a_server_never_closes(
 def test_one_report_that_cannot_be_sent_keeps_no_other(
     wsgi: WSGIClient, sentry: MemoryTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send, sent = failures.Report.send, []
+    send, sent = failures.Failure.send, []
 
-    def fail_first(self: failures.Report) -> str | None:
+    def fail_first(self: failures.Failure) -> str | None:
         sent.append(self)
         if len(sent) == 1:
             raise RuntimeError
         return send(self)
 
     monkeypatch.setattr(faults, "reraise", False)
-    monkeypatch.setattr(failures.Report, "send", fail_first)
+    monkeypatch.setattr(failures.Failure, "send", fail_first)
     wsgi.get("/failure/two_failures/")
 
     assert len(sentry.events) == 1
@@ -361,13 +361,13 @@ def test_a_failure_that_a_thread_reports_while_the_request_ends_is_sent(
 ) -> None:
     running = work.Request(rf.get("/"), "1", "GET")
     work.use(running)
-    init = failures.Report.__init__
+    init = failures.Failure.__init__
 
-    def end_meanwhile(self: failures.Report, *args: Any) -> None:
+    def end_meanwhile(self: failures.Failure, *args: Any) -> None:
         init(self, *args)
         running.concluded = True
 
-    monkeypatch.setattr(failures.Report, "__init__", end_meanwhile)
+    monkeypatch.setattr(failures.Failure, "__init__", end_meanwhile)
     _captured()
 
     assert len(sentry.events) == 1
