@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections import Counter
 from datetime import UTC, datetime
 from time import sleep, time
@@ -17,11 +18,13 @@ from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts import channels, delivery, rules, scheduler, writing
 from crm_monitoring.dashboard.alerts.channels import NotSent
 from crm_monitoring.dashboard.alerts.evaluation import Change
+from crm_monitoring.dashboard.alerts.replay import replay
 from crm_monitoring.dashboard.alerts.rules import HOUR
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.store import alerts, database
 from crm_monitoring.extending import Subcommand, scrub_text
 
+_UNITS = {"h": 3_600, "d": 86_400}
 NOTHING = "nothing to report"
 
 
@@ -42,6 +45,9 @@ class Alerts(Subcommand):
         either.add_argument("--dry-run", action="store_true", help="Print what would fire and why; change nothing.")
         either.add_argument("--test", metavar="CHANNEL", help="Send a sample to this channel.")
         either.add_argument("--mute", metavar="RULE", help="Notify nobody of what this rule finds, for --hours.")
+        either.add_argument(
+            "--replay", metavar="7d", type=_seconds, help="Print what each rule would have sent since then."
+        )
         parser.add_argument("--hours", type=float, default=1.0, help="0: notify again (default: %(default)s).")
 
     def run(self, **options: Any) -> None:
@@ -52,14 +58,19 @@ class Alerts(Subcommand):
         if options["mute"]:
             self._mute(options["mute"], options["hours"])
             return
-        if not (config.get().ALERT_CHANNELS or options["dry_run"]):
+        if not (config.get().ALERT_CHANNELS or options["dry_run"] or options["replay"]):
             raise CommandError("Nobody would be notified. Set CRM_MONITORING['ALERT_CHANNELS'], then try again.")
         if options["watch"]:
             self._watch()
             return
         try:
             with translation.override(settings.LANGUAGE_CODE):
-                self._print_findings() if options["dry_run"] else self._run_round()
+                if options["replay"]:
+                    self._replay(options["replay"])
+                elif options["dry_run"]:
+                    self._print_findings()
+                else:
+                    self._run_round()
         except (Error, ConnectionDoesNotExist) as error:
             raise CommandError(_complaint(error)) from None
 
@@ -106,6 +117,19 @@ class Alerts(Subcommand):
             failed = self.style.ERROR(f", then it failed: {outcome.error}") if outcome.error else ""
             self.stdout.write(f"Sent to {outcome.channel}: {outcome.sent}{failed}.")
 
+    def _replay(self, seconds: float) -> None:
+        now = time()
+        for rule in rules.parse(config.get().ALERTS, config.get().ALERT_CHANNELS)[0]:
+            self.stdout.write(self.style.MIGRATE_HEADING(f"{rule.name}: {rule.describe()}"))
+            sent = replay(rule, now - seconds, now)
+            if sent is None:
+                self.stdout.write("  cannot be replayed: what it looks at is not kept by the minute")
+                continue
+            for message in sent:
+                when = f"{moment_of(message.moment):%Y-%m-%d %H:%M} UTC"
+                self.stdout.write(f"  {when} {message.step.value}: {scrub_text(message.about.strip())}")
+            self.stdout.write(f"  {len(sent)} messages")
+
     def _print_findings(self) -> None:
         given = rules.parse(config.get().ALERTS, config.get().ALERT_CHANNELS)[0]
         for rule, changes in scheduler.look(time(), given):
@@ -114,6 +138,13 @@ class Alerts(Subcommand):
                 self.stdout.write(f"  {line}")
         if not config.get().ALERT_CHANNELS:
             self.stdout.write("Nobody would be notified: CRM_MONITORING['ALERT_CHANNELS'] is empty.")
+
+
+def _seconds(text: str) -> float:
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdigit() and unit in _UNITS):
+        raise ArgumentTypeError("write a number of hours or days, as 12h or 7d")
+    return int(number) * _UNITS[unit]
 
 
 def _described(change: Change) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from django.utils.translation import gettext as _
 
 from crm_monitoring.conf import key, parsing
-from crm_monitoring.dashboard.alerts.rules.rule import MINUTE, Finding, Rule, holding, number, window
+from crm_monitoring.dashboard.alerts.rules.rule import MINUTE, Finding, Rule, holding, minutes_between, number, window
 from crm_monitoring.dashboard.store import alerts
 from crm_monitoring.dashboard.store.digests import floor_to
 
@@ -25,13 +25,24 @@ class ErrorRate(Rule):
         """Judge each environment."""
         for environment, minutes in alerts.errors(floor_to(now, MINUTE) - self.window).items():
             if self.counts_in(environment):
-                value = errors_a_minute(minutes, self.window, now)
-                yield Finding(
-                    environment=environment,
-                    value=value,
-                    requests=sum(minutes.values()),
-                    is_breach=value > self.threshold,
-                )
+                yield self._judged(environment, minutes, now)
+
+    def _judged(self, environment: str, minutes: Mapping[int, int], now: float) -> Finding:
+        value = errors_a_minute(minutes, self.window, now)
+        requests, is_breach = sum(minutes.values()), value > self.threshold
+        return Finding(environment=environment, value=value, requests=requests, is_breach=is_breach)
+
+    def history(self, start: float, end: float) -> Iterator[tuple[float, list[Finding]]]:
+        """Find the errors of each minute, which are kept for as long as all figures are."""
+        counted = alerts.errors(floor_to(start, MINUTE) - self.window)
+        for moment in minutes_between(start, end):
+            kept = range(floor_to(moment, MINUTE) - self.window, moment, MINUTE)
+            windows = {
+                environment: {minute: minutes[minute] for minute in kept if minute in minutes}
+                for environment, minutes in counted.items()
+                if self.counts_in(environment)
+            }
+            yield moment, [self._judged(environment, window, moment) for environment, window in windows.items()]
 
     def describe(self) -> str:
         """Return what it looks for."""

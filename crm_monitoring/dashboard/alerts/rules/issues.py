@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
 
 from crm_monitoring.conf import key, parsing
-from crm_monitoring.dashboard.alerts.rules.rule import DAY, HOUR, MINUTE, Finding, Rule, number, window
+from crm_monitoring.dashboard.alerts.rules.rule import DAY, HOUR, MINUTE, Finding, Rule, minutes_between, number, window
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Issue
 from crm_monitoring.dashboard.store import alerts
@@ -41,6 +42,15 @@ class NewIssue(AboutIssues):
             known = told.get(str(issue.pk))
             if known is None or known < began:
                 yield of_issue(issue, issue.count, is_breach=True, since=began)
+
+    def history(self, start: float, end: float) -> Iterator[tuple[float, list[Finding]]]:
+        """Find the issues that began, or came back for the last time, in each minute; those that are resolved by now are not known."""
+        begun: dict[int, list[Finding]] = defaultdict(list)
+        for issue, began in alerts.begun_issues(moment_of(start), self.environments, self.endpoints):
+            finding = of_issue(issue, issue.count, is_breach=True, since=began)
+            begun[floor_to(began.timestamp(), MINUTE)].append(finding)
+        for moment in minutes_between(start, end):
+            yield moment, begun[floor_to(moment, MINUTE)]
 
     def describe(self) -> str:
         """Return what it looks for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -98,6 +98,15 @@ class Rule(Keys, ABC):
             django.db.Error: if the database cannot be read.
         """
 
+    def history(self, start: float, end: float) -> Iterator[tuple[float, Sequence[Finding]]] | None:
+        """
+        Return what the rule would have found at the end of each minute between two moments, in Unix seconds.
+
+        Returns:
+            Moments with findings; None where what it looks at is not kept for so long.
+        """
+        return None
+
     @abstractmethod
     def describe(self) -> str:
         """Return what the rule looks for, in words and in the current language."""
@@ -113,6 +122,12 @@ class Rule(Keys, ABC):
     def counts_in(self, environment: str) -> bool:
         """Whether the rule is about this environment."""
         return not self.environments or environment in self.environments
+
+
+def minutes_between(start: float, end: float) -> range:
+    """Return the last second of each minute between two moments, Unix seconds."""
+    first = int(start) // MINUTE * MINUTE + MINUTE - 1
+    return range(first, int(end) + 1, MINUTE)
 
 
 def number(value: float) -> str:
