@@ -55,6 +55,7 @@ ENTRANCES: set[str] = {
     "dashboard.commands.alerts -> dashboard.alerts.channels.NotSent",
     "dashboard.commands.alerts -> dashboard.alerts.delivery",
     "dashboard.commands.alerts -> dashboard.alerts.evaluation.Change",
+    "dashboard.commands.alerts -> dashboard.alerts.replay.replay",
     "dashboard.commands.alerts -> dashboard.alerts.rules",
     "dashboard.commands.alerts -> dashboard.alerts.rules.HOUR",
     "dashboard.commands.alerts -> dashboard.alerts.scheduler",
