@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import CharField, DateTimeField, Model, QuerySet, URLField
+from django.db.models import CharField, DateTimeField, ForeignKey, Model, QuerySet, URLField
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -18,7 +18,7 @@ from crm_monitoring.dashboard.store import database, issues
 class Table(admin.ModelAdmin):  # type: ignore[type-arg]  # cannot be subscripted at run time
     """Shows rows and changes none. A date hierarchy would read all moments, and ask MariaDB for time zones it seldom has."""
 
-    list_per_page, list_select_related = 50, True
+    list_per_page = 50
     # Counting all rows, beside those found, is slow where there are millions.
     show_full_result_count = False
     # Django 5.2 warns that its default changes, even where nobody edits.
@@ -58,7 +58,9 @@ def _show(model: type[Model], columns: str, **options: Any) -> None:
     fields = model._meta.fields
     search = [field.name for field in fields if isinstance(field, CharField) and not field.choices]
     filters = [field.name for field in fields if field.choices or isinstance(field, DateTimeField)]
+    related = [field.name for field in fields if isinstance(field, ForeignKey)]
     given = {"list_display": columns.split(), "search_fields": search, "list_filter": filters, **options}
+    given["list_select_related"] = related
     admin.site.register(model, type(f"{model.__name__}Admin", (Table,), given))
 
 
