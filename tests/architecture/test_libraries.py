@@ -15,6 +15,7 @@ WINGS = {
         "integrations",
         "middleware",  # it is a middleware of django-structlog, so that its settings and signals count
     },
+    "dramatiq": {"integrations"},
     "orjson": {
         "rendering",
         "dashboard",
