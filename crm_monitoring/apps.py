@@ -12,7 +12,7 @@ import django
 from django.apps import AppConfig
 from django.core.signals import setting_changed
 
-from crm_monitoring import conf, faults, hooks, logs, queries, requests, scrubbing, sentry
+from crm_monitoring import asgi, conf, faults, hooks, logs, queries, requests, scrubbing, sentry
 from crm_monitoring.integrations import commands, threads
 from crm_monitoring.on_import import when_imported
 
@@ -41,7 +41,15 @@ class MonitoringConfig(AppConfig):
 
 def start() -> None:
     """Put the setting into effect. Logging first: what wraps the hooks of Python then wraps ours."""
-    for part in (_init_logging, sentry.init_sentry, queries.install, commands.install, threads.install, _watch_tasks):
+    for part in (
+        _init_logging,
+        sentry.init_sentry,
+        queries.install,
+        commands.install,
+        threads.install,
+        _watch_server,
+        _watch_tasks,
+    ):
         try:
             part()
         except Exception as error:
@@ -50,6 +58,10 @@ def start() -> None:
 
 def _init_logging() -> None:
     logs.init_structured_logging(sentry.observe_line)
+
+
+def _watch_server() -> None:
+    when_imported("django.core.handlers.asgi", asgi.install)
 
 
 def _watch_tasks() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.asgi import get_asgi_application
 
 from crm_monitoring import OperationRecord, PerformanceMonitor, RequestRecord, faults, hooks
 from crm_monitoring.asgi import flushed_at_shutdown
@@ -215,7 +216,12 @@ def test_a_callback_that_fails_stops_no_other(told: Any, swallow: None) -> None:
     assert faults.sentences()[0].startswith("The ending hook tests.core.test_hooks.")
 
 
-def test_an_asgi_server_that_shuts_down_is_an_end(told: Any, sentry: MemoryTransport) -> None:
+async def _speaks_no_lifespan(*args: Any) -> None:
+    raise AssertionError
+
+
+@pytest.mark.parametrize("application", [get_asgi_application(), flushed_at_shutdown(_speaks_no_lifespan)])
+def test_an_asgi_server_that_shuts_down_is_an_end(told: Any, sentry: MemoryTransport, application: Any) -> None:
     calls = told("flushed")
     messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
 
@@ -225,9 +231,6 @@ def test_an_asgi_server_that_shuts_down_is_an_end(told: Any, sentry: MemoryTrans
     async def send(message: Any) -> None:
         assert calls == (["flushed"] if message["type"] == "lifespan.shutdown.complete" else [])
 
-    async def application(*args: Any) -> None:
-        raise AssertionError
-
-    asyncio.run(flushed_at_shutdown(application)({"type": "lifespan"}, receive, send))
+    asyncio.run(application({"type": "lifespan"}, receive, send))
 
     assert calls == ["flushed"]
