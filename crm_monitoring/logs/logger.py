@@ -140,7 +140,7 @@ class BoundLogger(structlog.stdlib.BoundLogger):
                 method = Call.of(method, getattr(method, "number", None), event, args)
                 event = _interpolated(event, args)
             line["event"] = event
-            for processor in chain:
+            for processor in chain:  # pragma: no branch - its last is `end`, or raises in the place of all
                 if processor is end:
                     return
                 line = processor(logger, method, line)

@@ -71,10 +71,11 @@ def _follow_multiprocessing() -> None:
     if util is not None and not getattr(util, _IN_CHILD, False):
         setattr(util, _IN_CHILD, True)
         # Its children call this as they begin.
-        util.register_after_fork(logger, _watch_child)
+        util.register_after_fork(logger, watch_child)
 
 
-def _watch_child(_: object) -> None:
+def watch_child(_: object = None) -> None:
+    """Let a line tell of what nobody catches in this child; called as it begins, before it runs."""
     child: Any = sys.modules["multiprocessing.process"].current_process()
     child.run = partial(_run, child.run, child.name)
 

@@ -18,7 +18,7 @@ import structlog
 from django.core.checks import CheckMessage
 from structlog.testing import capture_logs
 
-from crm_monitoring import check_monitoring_health, checks, faults, get_logger, init_structured_logging
+from crm_monitoring import check_monitoring_health, checks, faults, get_logger, init_structured_logging, work
 from crm_monitoring.logs import STRUCTLOG_RECONFIGURED, setup
 from tests.conftest import Lines
 
@@ -132,6 +132,20 @@ def test_lines_of_a_wrapped_set_up_keep_their_fields_once(lines: Lines, owner: C
     line = lines.one("imported")
     assert list(line) == ["event", "level", "timestamp", "logger", "org_id", "tenant"]
     assert (line["level"], line["logger"], line["org_id"]) == ("warning", "tests.company", 7)
+
+
+def test_the_id_of_the_request_is_on_a_line_of_a_wrapped_set_up_once(
+    rf: Any, lines: Lines, owner: Callable[..., None]
+) -> None:
+    running = work.Request(rf.get("/"), "r-1", "GET")
+    work.use(running)
+    structlog.contextvars.bind_contextvars(request_id=running.request_id)
+    owner(**OWNERS["django-structlog's recipe"])
+
+    structlog.get_logger("tests.company").warning("imported")
+
+    line = lines.one("imported")
+    assert (line["request_id"], "request_id_" in line) == ("r-1", False)
 
 
 @pytest.mark.parametrize("name", [name for name in OWNERS if name != "another kind of context"])

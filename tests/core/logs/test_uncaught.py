@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.process
 import subprocess
 import sys
 import textwrap
@@ -128,6 +129,62 @@ def test_an_interrupt_is_no_crash(monitoring: Any, lines: Lines, capsys: pytest.
     for step in undo:
         step()
     assert (sys.excepthook, threading.excepthook) == (sys.__excepthook__, threading.__excepthook__)
+
+
+@pytest.mark.usefixtures("hooks_of_python")
+def test_a_crash_is_a_line_and_for_people_what_python_prints(
+    monitoring: Any, lines: Lines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uncaught.watch()
+    about = threading.ExceptHookArgs((ValueError, ValueError("boom"), None, threading.current_thread()))
+
+    sys.excepthook(ValueError, ValueError("boom"), None)
+    threading.excepthook(about)
+    told = [line["event"] for line in lines.all()]
+    monitoring(LOG_FORMAT="console")
+    sys.excepthook(ValueError, ValueError("boom"), None)
+    threading.excepthook(about)
+
+    captured = capsys.readouterr()
+    assert told == ["uncaught_exception", "uncaught_exception"]
+    assert (captured.out, captured.err.count("ValueError: boom")) == ("", 2)
+
+
+@pytest.mark.usefixtures("hooks_of_python")
+def test_hooks_that_are_there_already_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def own(*about: Any) -> None: ...
+
+    monkeypatch.setattr(sys, "excepthook", own)
+    monkeypatch.setattr(threading, "excepthook", own)
+
+    assert uncaught.watch() == []
+    assert (sys.excepthook, threading.excepthook) == (own, own)
+
+
+class Child:
+    """As much of a child of multiprocessing as is asked for."""
+
+    name = "importer"
+
+    def run(self) -> None:
+        raise ValueError("boom")
+
+
+def test_a_child_that_crashes_ends_with_the_status_of_multiprocessing(
+    monitoring: Any, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = Child()
+    monkeypatch.setattr(multiprocessing.process, "current_process", lambda: child)
+
+    uncaught.watch_child()
+    with pytest.raises(SystemExit) as ended:
+        child.run()
+    monitoring(LOG_FORMAT="console")
+    with pytest.raises(ValueError):
+        child.run()
+
+    assert ended.value.code == 1
+    assert lines.one("uncaught_exception")["process"] == "importer"
 
 
 @pytest.mark.usefixtures("hooks_of_python")
