@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from math import floor, log
 
@@ -27,9 +27,14 @@ _LAST = int(log(MOST_MS / LEAST_MS) * _BUCKETS_PER_E)
 _VALUES = tuple(LEAST_MS * _GROWTH**bucket * 2 * _GROWTH / (1 + _GROWTH) for bucket in range(_LAST + 1))
 _LANE = 8
 
-_HEAD = struct.Struct("<HB")
+_FORMAT = 1
+_HEAD = struct.Struct("<BHB")
 _PAIR = struct.Struct("<HB")
 _SPARSE = 0
+
+
+class UnknownFormat(ValueError):
+    """What is stored was stored by a version that is newer."""
 
 
 class Sketch:
@@ -60,6 +65,25 @@ class Sketch:
         """Count everything that `other` has counted."""
         self._lanes = self._all() + other._all()
 
+    def merge_bytes(self, stored: bytes) -> None:
+        """Count what `to_bytes` has stored; raises as `from_bytes`."""
+        if not stored:
+            return
+        format_, first, form = _HEAD.unpack_from(stored)
+        if format_ != _FORMAT:
+            raise UnknownFormat
+        if form != _SPARSE:
+            self._lanes = self._all() + (int.from_bytes(_dense(stored, form), "little") << first * 8 * _LANE)
+            return
+        added = self._added
+        for bucket, count in _PAIR.iter_unpack(stored[_HEAD.size :]):
+            added[first + bucket] = added.get(first + bucket, 0) + count
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sketch) and self._all() == other._all()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def __add__(self, other: Sketch) -> Sketch:
         return Sketch(self._all() + other._all())
 
@@ -83,25 +107,32 @@ class Sketch:
         """
         Return the sketch as it is stored.
 
-        Its first bucket and a form; then, in form 0, for few durations, pairs of a bucket, from there, and a count up to 255; else, for a
-        form n, the lowest bytes of all counts from that bucket on, then the second lowest, up to the n-th.
+        Its format, its first bucket and a form; then, in form 0, for few durations, pairs of a bucket, from there, and a count up to
+        255; else, for a form n, the lowest bytes of all counts from that bucket on, then the second lowest, up to the n-th.
         """
-        counts = _counts(self._all())
-        filled = [(bucket, count) for bucket, count in enumerate(counts) if count]
+        filled = sorted(self._added.items()) if not self._lanes else _filled(self._all())
         if not filled:
             return b""
-        first = filled[0][0]
-        most = max(counts)
-        if most < 256 and len(filled) * _PAIR.size < len(counts) - first:
-            return _HEAD.pack(first, _SPARSE) + b"".join(_PAIR.pack(bucket - first, count) for bucket, count in filled)
+        first, size = filled[0][0], filled[-1][0] - filled[0][0] + 1
+        most = max(count for _, count in filled)
+        if most < 256 and len(filled) * _PAIR.size < size:
+            pairs = b"".join(_PAIR.pack(bucket - first, count) for bucket, count in filled)
+            return _HEAD.pack(_FORMAT, first, _SPARSE) + pairs
         width = (most.bit_length() + 7) // 8
-        lanes = self._lanes.to_bytes(len(counts) * _LANE, "little")[first * _LANE :]
-        return _HEAD.pack(first, width) + b"".join(lanes[plane::_LANE] for plane in range(width))
+        lanes = self._all().to_bytes((first + size) * _LANE, "little")[first * _LANE :]
+        return _HEAD.pack(_FORMAT, first, width) + b"".join(lanes[plane::_LANE] for plane in range(width))
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> Sketch:
-        """Return the sketch that `to_bytes` has stored."""
-        return cls(_lanes_of(stored))
+        """
+        Return the sketch that `to_bytes` has stored.
+
+        Raises:
+            UnknownFormat: if a newer version has stored it.
+        """
+        sketch = cls()
+        sketch.merge_bytes(stored)
+        return sketch
 
     @classmethod
     def sum(cls, sketches: Iterable[Sketch]) -> Sketch:
@@ -112,32 +143,19 @@ class Sketch:
         if self._added:
             # First out, then in: what another thread adds meanwhile is not lost.
             added, self._added = self._added, {}
-            self._lanes += _packed(added.items())
+            self._lanes += _packed(added)
         return self._lanes
 
 
-def _packed(pairs: Iterable[tuple[int, int]]) -> int:
-    lanes = 0
-    for bucket, count in pairs:
-        lanes += count << (bucket * 8 * _LANE)
-    return lanes
+def _packed(pairs: Mapping[int, int]) -> int:
+    lanes = [0] * (max(pairs) + 1)
+    for bucket, count in pairs.items():
+        lanes[bucket] = count
+    return int.from_bytes(struct.pack(f"<{len(lanes)}Q", *lanes), "little")
 
 
-def _lanes_of(stored: bytes) -> int:
-    if not stored:
-        return 0
-    first, width = _HEAD.unpack_from(stored)
-    lanes = _sparse(stored) if width == _SPARSE else _dense(stored, width)
-    shift: int = first * 8 * _LANE
-    return int.from_bytes(lanes, "little") << shift
-
-
-def _sparse(stored: bytes) -> bytearray:
-    last, _ = _PAIR.unpack_from(stored, len(stored) - _PAIR.size)
-    lanes = bytearray((last + 1) * _LANE)
-    for bucket, count in _PAIR.iter_unpack(stored[_HEAD.size :]):
-        lanes[bucket * _LANE] = count
-    return lanes
+def _filled(lanes: int) -> list[tuple[int, int]]:
+    return [(bucket, count) for bucket, count in enumerate(_counts(lanes)) if count]
 
 
 def _dense(stored: bytes, width: int) -> bytearray:

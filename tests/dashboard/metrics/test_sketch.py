@@ -92,7 +92,7 @@ def test_any_count_comes_back(times: int) -> None:
 
 def test_few_durations_take_few_bytes() -> None:
     assert sketch_of([]).to_bytes() == b""
-    assert len(sketch_of([3.0, 900.0]).to_bytes()) < 10
+    assert len(sketch_of([3.0, 900.0]).to_bytes()) <= 10
     assert len(sketch_of([log_normal(random.Random(n)) for n in range(1_000)]).to_bytes()) < 400
 
 
