@@ -1,5 +1,5 @@
 """
-What the dashboard keeps: metric rows that are only ever added, issues with their events, deploys.
+What the dashboard keeps: what was counted, issues with their events, deploys.
 
 Moments of rows are Unix seconds, which every database adds up and compares alike; moments that people read are datetimes.
 """
@@ -16,95 +16,63 @@ ENVIRONMENT_LENGTH = 64
 RELEASE_LENGTH = 200
 HASH_LENGTH = 32
 
-OTHER = "(other)"
-"""The name of all endpoints, or all operations, that came after the first 200."""
 RULE_LENGTH = 64
 
 
-class Kind(models.TextChoices):
-    """What a metric row counts."""
-
-    REQUEST = "request", _("request")
-    OPERATION = "operation", _("operation")
-    ERROR = "error", _("error")
-    LOSS = "loss", _("loss")
-
-
-class MetricRow(models.Model):
+class Flush(models.Model):
     """
-    What one process counted of one name while a bucket of time ran. The same name has many rows: readers add them up.
+    What one flush of one process has counted in one minute. Rows are only ever added, and emptied once they are in their minute.
 
     Attributes:
-        batch: The flush that wrote the row, the same when it is tried again: with `position` it makes a second attempt harmless.
-        started: Start of the bucket, Unix seconds, a multiple of `seconds`.
-        seconds: Width of the bucket: 60, and more once it is old.
-        name: Endpoint ("GET organisations/{pk}/"), operation, fingerprint of an issue, or kind of a loss.
-        redirected: Responses with status 3xx; `rejected` 4xx, `failed` 5xx. The rest of `count` is 2xx (and 1xx).
-        slow: Requests over SLOW_REQUEST_MS, operations over their threshold.
-        satisfied: Answered without failing within APDEX_MS; `tolerating` within four times that.
-        duration_ms: Sum of all durations.
-        sketch: How the durations are distributed; see `metrics.Sketch`.
+        id: The same when the flush is tried again: so it is counted once.
+        started: Start of the minute, Unix seconds.
+        body: What was counted, see `metrics.sums.Names`; empty once it is in its minute.
+        emptied: When it was emptied, Unix seconds by the database's clock.
     """
 
-    batch = models.UUIDField()
-    position = models.PositiveIntegerField()
-    kind = models.CharField(max_length=12, choices=Kind.choices)
+    id = models.UUIDField(primary_key=True)
     started = models.BigIntegerField()
-    seconds = models.PositiveIntegerField(default=60)
     environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
-    release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
-    name = models.CharField(max_length=NAME_LENGTH)
-    count = models.PositiveBigIntegerField()
-    redirected = models.PositiveBigIntegerField(default=0)
-    rejected = models.PositiveBigIntegerField(default=0)
-    failed = models.PositiveBigIntegerField(default=0)
-    slow = models.PositiveBigIntegerField(default=0)
-    satisfied = models.PositiveBigIntegerField(default=0)
-    tolerating = models.PositiveBigIntegerField(default=0)
-    duration_ms = models.FloatField(default=0.0)
-    slowest_ms = models.FloatField(default=0.0)
-    sketch = models.BinaryField(default=bytes)
+    body = models.BinaryField(null=True)
+    emptied = models.BigIntegerField(null=True)
 
     class Meta:
-        verbose_name = _("metric row")
-        verbose_name_plural = _("metric rows")
-        constraints = [models.UniqueConstraint(fields=["batch", "position"], name="crm_monitoring_row_once")]
-        # With the count in it, the index alone tells whether digests are of the rows that are there.
-        indexes = [models.Index(fields=["started", "kind", "count"], name="crm_monitoring_row_started")]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}: {self.count}"
-
-
-class Digest(models.Model):
-    """
-    What the metric rows of a slot of time add up to, made from them when the slot is over: so that nobody adds up a million rows.
-
-    Attributes:
-        started: Start of the slot, Unix seconds, a multiple of `seconds`.
-        count: The sum of the rows' counts, whatever their kind.
-        totals: See `store.sums.Totals`.
-        minutes: The totals of each minute, see `store.sums.Points`; `names`: see `store.sums.Names`. In the narrowest slots both are
-            empty after some days, in wider ones `minutes` always is.
-    """
-
-    started = models.BigIntegerField()
-    seconds = models.PositiveIntegerField()
-    environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
-    count = models.PositiveBigIntegerField()
-    totals = models.BinaryField()
-    minutes = models.BinaryField(default=bytes)
-    names = models.BinaryField(default=bytes)
-
-    class Meta:
-        verbose_name = _("digest")
-        verbose_name_plural = _("digests")
-        constraints = [
-            models.UniqueConstraint(fields=["seconds", "started", "environment"], name="crm_monitoring_digest_once")
-        ]
+        verbose_name = _("flush")
+        verbose_name_plural = _("flushes")
+        indexes = [models.Index(fields=["emptied", "started"], name="crm_monitoring_flush_waits")]
 
     def __str__(self) -> str:
         return f"{self.environment} {self.started}"
+
+
+class RollUp(models.Model):
+    """
+    What was counted in a slot of time by all processes. Wider ones are made from the narrower ones that are in them.
+
+    Attributes:
+        started: Start of the slot, Unix seconds, a multiple of `seconds`.
+        body: What was counted of each name, see `metrics.sums.Names`.
+        totals: What that adds up to, see `metrics.sums.Totals`: charts need no names.
+        rolled: Whether the next wider one has it as it is.
+    """
+
+    seconds = models.PositiveIntegerField()
+    started = models.BigIntegerField()
+    environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
+    body = models.BinaryField()
+    totals = models.BinaryField()
+    rolled = models.BooleanField(default=False)
+
+    class Meta:
+        verbose_name = _("roll-up")
+        verbose_name_plural = _("roll-ups")
+        constraints = [
+            models.UniqueConstraint(fields=["seconds", "started", "environment"], name="crm_monitoring_rollup_once")
+        ]
+        indexes = [models.Index(fields=["rolled", "seconds", "started"], name="crm_monitoring_rollup_waits")]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.started} ({self.seconds} s)"
 
 
 class Visit(models.Model):

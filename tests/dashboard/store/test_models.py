@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db.models import Model
 
-from crm_monitoring.dashboard.models import AffectedUser, Deploy, Digest, Issue, Lease, MetricRow, Sighting, Visit
+from crm_monitoring.dashboard.models import AffectedUser, Deploy, Flush, Issue, Lease, RollUp, Sighting, Visit
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -13,13 +13,13 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (MetricRow(kind="request", name="GET ok/", count=3), ["request", "GET ok/", "3"]),
+        (Flush(started=1_764_000_000, environment="staging"), ["staging"]),
         (Visit(user="0f3c"), ["0f3c"]),
         (AffectedUser(user="0f3c"), ["0f3c"]),
         (Issue(title="ValueError: boom"), ["ValueError: boom"]),
         (Sighting(endpoint="GET ok/", environment="staging", release="1.0"), ["GET ok/", "staging", "1.0"]),
         (Deploy(release="1.4.2", environment="staging", moment=NOON), ["1.4.2", "staging"]),
-        (Digest(seconds=900, started=1_764_000_000, environment="staging"), ["staging"]),
+        (RollUp(seconds=900, started=1_764_000_000, environment="staging"), ["staging", "900"]),
         (Lease(name="compaction"), ["compaction"]),
     ],
 )
