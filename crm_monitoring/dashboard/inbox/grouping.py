@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from crm_monitoring.dashboard.inbox.untrusted import items, mapping, string
+from crm_monitoring.dashboard.inbox.untrusted import items, mapping
+from crm_monitoring.dashboard.texts import one_line, string
 from crm_monitoring.extending import pattern
 
 TITLE_LENGTH = 300
@@ -58,12 +59,6 @@ def group_of(event: Mapping[str, Any]) -> Group:
         logger=one_line(event.get("logger"), LOGGER_LENGTH),
         level=_level(event),
     )
-
-
-def one_line(value: Any, length: int) -> str:
-    """Return `value` as one line of at most `length` characters that every database takes: no NUL, no lone surrogate."""
-    text = " ".join(string(value).replace("\0", "\ufffd").split())
-    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _level(event: Mapping[str, Any]) -> str:

@@ -18,14 +18,14 @@ from django.db import DataError, Error
 
 from crm_monitoring import faults
 from crm_monitoring.dashboard import config
-from crm_monitoring.dashboard.flushing import note_failure
-from crm_monitoring.dashboard.inbox.grouping import group_of, one_line
-from crm_monitoring.dashboard.inbox.untrusted import integer, mapping, moment, string
-from crm_monitoring.dashboard.metrics import collector
-from crm_monitoring.dashboard.metrics.pseudonyms import hashed
+from crm_monitoring.dashboard.inbox.grouping import group_of
+from crm_monitoring.dashboard.inbox.untrusted import integer, mapping, moment
+from crm_monitoring.dashboard.metrics import collector, hashed
 from crm_monitoring.dashboard.models import ENVIRONMENT_LENGTH, NAME_LENGTH, RELEASE_LENGTH
+from crm_monitoring.dashboard.schedule import note_failure
 from crm_monitoring.dashboard.store import issue_writer
 from crm_monitoring.dashboard.store.issue_writer import About, Occurrence, Slow
+from crm_monitoring.dashboard.texts import one_line, string
 from crm_monitoring.extending import Envelope, after_fork, pattern, sentry_status
 from crm_monitoring.rendering import dumps
 
@@ -36,6 +36,8 @@ MAX_BYTES = 8 * 1024 * 1024
 
 FULL = "inbox_full"
 UNWRITABLE = "inbox_unwritable"
+UNWRITTEN_EVENTS = "inbox_unwritten_events"
+UNWRITTEN_TRANSACTIONS = "inbox_unwritten_transactions"
 
 _EVENT_ID = pattern("[0-9a-f]{32}")
 _ERRORS = ("error", "fatal")
@@ -214,6 +216,16 @@ def write() -> None:
     """
     _events.write()
     _transactions.write()
+
+
+def lose() -> None:
+    """Count what waits as lost."""
+    if len(_events):
+        faults.lose(UNWRITTEN_EVENTS, len(_events))
+    if len(_transactions):
+        faults.lose(UNWRITTEN_TRANSACTIONS, len(_transactions))
+    _events.start_over()
+    _transactions.start_over()
 
 
 def has_work() -> bool:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from crm_monitoring.rendering import cut, plain, text
+from crm_monitoring.dashboard.texts import string
+from crm_monitoring.rendering import plain
 
-MAX_TEXT = 4_000
 MAX_ITEMS = 250
 
 # Further off, a moment can leave the calendar on its way into a time zone.
@@ -40,11 +40,6 @@ def objects(value: Any) -> list[Mapping[Any, Any]]:
     """Return the mappings of one of Sentry's lists: the list itself, `{"values": [...]}`, or a single member."""
     listed = mapping(value).get("values", [value]) if isinstance(value, Mapping) else value
     return [one for one in items(listed) if isinstance(one, Mapping)]
-
-
-def string(value: Any, limit: int = MAX_TEXT) -> str:
-    """Return `value` as text, its middle cut out where it is too long; empty for None."""
-    return "" if value is None else cut(text(value), limit)
 
 
 def pretty(value: Any) -> str:

@@ -22,8 +22,8 @@ from crm_monitoring.dashboard.inbox.untrusted import (
     objects,
     pairs,
     pretty,
-    string,
 )
+from crm_monitoring.dashboard.texts import string
 from crm_monitoring.extending import SENTRY_LEVELS
 
 MAX_EXCEPTIONS = 50

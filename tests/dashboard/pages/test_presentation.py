@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from crm_monitoring import capture_message, get_logger, set_user_context
 from crm_monitoring.dashboard.inbox.untrusted import (
     MAX_ITEMS,
-    MAX_TEXT,
     Pair,
     indented,
     integer,
@@ -23,10 +22,10 @@ from crm_monitoring.dashboard.inbox.untrusted import (
     objects,
     pairs,
     pretty,
-    string,
 )
 from crm_monitoring.dashboard.pages.presentation import EventPage, SourceLine, present
 from crm_monitoring.dashboard.pages.waterfall import arrange
+from crm_monitoring.dashboard.texts import MAX_TEXT, string
 from tests.clients import WSGIClient
 from tests.conftest import MemoryTransport
 from tests.dashboard.bodies import ODD, event, hostile
