@@ -29,7 +29,7 @@ from crm_monitoring.lazy import pattern
 from crm_monitoring.logs import get_logger
 from crm_monitoring.management.subcommands import Subcommand, also_complains, also_goes_to, subcommand
 from crm_monitoring.performance import unmonitored
-from crm_monitoring.process import after_fork
+from crm_monitoring.process import Stage, after_fork, at_end
 from crm_monitoring.queries import watch_query
 from crm_monitoring.readiness import register_unneeded_database, unregister_unneeded_database
 from crm_monitoring.records import OperationRecord, RequestRecord
@@ -50,10 +50,12 @@ __all__ = [
     "Registry",
     "RequestRecord",
     "SentryStatus",
+    "Stage",
     "Subcommand",
     "after_fork",
     "also_complains",
     "also_goes_to",
+    "at_end",
     "detect_release",
     "get_logger",
     "key",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
 from django.core.signals import request_finished
+from django.db import close_old_connections
 from django.utils.translation import gettext_lazy as _
 
 from crm_monitoring import extending
@@ -39,19 +40,24 @@ def connect() -> None:
     from crm_monitoring.dashboard import alerts, flushing, timely
     from crm_monitoring.dashboard.inbox import receiver
     from crm_monitoring.dashboard.metrics import collector
-    from crm_monitoring.dashboard.store import database
+    from crm_monitoring.dashboard.store import clock, database
 
     extending.register_hook(collector.collect)
     extending.register_receiver(receiver.receive)
     timely.connect()
     for writer in _writers():
         flushing.register(writer)
+    # Before Django's own, which closes the connection that the request has used.
+    closes = request_finished.disconnect(close_old_connections)
     request_finished.connect(flushing.after_request, dispatch_uid=_UID)
+    if closes:
+        request_finished.connect(close_old_connections)
     extending.register_pause(flushing.after_task)
     extending.register_ending(flushing.flush_at_end)
+    extending.at_end(flushing.lose_unwritten, extending.Stage.CLOSE)
     flushing.register_listener(alerts.after_flush)
     alerts.load()
-    for source in (flushing.problems, alerts.problems):
+    for source in (flushing.problems, clock.problems, alerts.problems):
         extending.register_problems(source)
     extending.register_section("inbox", receiver.counts)
     extending.register_unneeded_database(database)
@@ -59,11 +65,11 @@ def connect() -> None:
 
 def disconnect() -> None:
     """Collect nothing any more; what is held is forgotten."""
-    from crm_monitoring.dashboard import alerts, flushing, timely
+    from crm_monitoring.dashboard import alerts, flushing, schedule, timely
     from crm_monitoring.dashboard.alerts import scheduler
     from crm_monitoring.dashboard.inbox import receiver
     from crm_monitoring.dashboard.metrics import collector
-    from crm_monitoring.dashboard.store import compaction, database
+    from crm_monitoring.dashboard.store import clock, database, flushes, upkeep
 
     extending.unregister_hook(collector.collect)
     extending.unregister_receiver(receiver.receive)
@@ -74,22 +80,21 @@ def disconnect() -> None:
     extending.unregister_pause(flushing.after_task)
     extending.unregister_ending(flushing.flush_at_end)
     flushing.unregister_listener(alerts.after_flush)
-    for source in (flushing.problems, alerts.problems):
+    for source in (flushing.problems, clock.problems, alerts.problems):
         extending.unregister_problems(source)
     extending.unregister_section("inbox")
     extending.unregister_unneeded_database(database)
-    for part in (collector, receiver, compaction, flushing, scheduler):
+    for part in (collector, receiver, flushes, upkeep, clock, schedule, flushing, scheduler):
         part.reset()
 
 
 def _writers() -> tuple[Writer, ...]:
     from crm_monitoring.dashboard.flushing import Writer
     from crm_monitoring.dashboard.inbox import receiver
-    from crm_monitoring.dashboard.metrics import collector
-    from crm_monitoring.dashboard.store import compaction
+    from crm_monitoring.dashboard.store import flushes, upkeep
 
     return (
-        Writer(collector.write, collector.has_work),
-        Writer(receiver.write, receiver.has_work),
-        Writer(compaction.run, compaction.is_due),
+        Writer(flushes.write, flushes.has_work, flushes.lose),
+        Writer(receiver.write, receiver.has_work, receiver.lose),
+        Writer(upkeep.run, upkeep.is_due),
     )

@@ -19,6 +19,11 @@ class DashboardConfig(conf.Keys):
     DASHBOARD_DATABASE: str = key(
         "default", parsing.text, "Dashboard: the alias in DATABASES of the database that it is kept in."
     )
+    DASHBOARD_TIMEOUT: float = key(
+        1.0,
+        parsing.number(),
+        "Dashboard: seconds that its database has to take a connection, and to answer. Nothing of yours waits for it.",
+    )
     TEST_MODE: bool | None = key(
         None,
         parsing.flag,

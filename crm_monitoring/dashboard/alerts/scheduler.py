@@ -24,7 +24,7 @@ from crm_monitoring.dashboard.alerts.evaluation import Change, Step
 from crm_monitoring.dashboard.alerts.rules import Rule
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Delivery
-from crm_monitoring.dashboard.store import alerts, database, deliveries, deploys, leases
+from crm_monitoring.dashboard.store import alerts, answered, database, deliveries, deploys, leases
 from crm_monitoring.dashboard.store.alerts import Queued
 from crm_monitoring.extending import after_fork
 from crm_monitoring.faults import guarded
@@ -48,7 +48,7 @@ def problems() -> list[str]:
     unusable = (*rules.problems(), *channels.problems())
     found = sorted({f"{problem.id}: {problem.key} cannot be used as it is set." for problem in unusable})
     try:
-        failing = deliveries.failing()
+        failing = answered(deliveries.failing)
     except Error:
         # That the database cannot be asked is told by whoever writes to it.
         return found

@@ -19,7 +19,7 @@ from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
 from django.views.decorators.cache import cache_control
 
 from crm_monitoring import faults
-from crm_monitoring.dashboard.store import database
+from crm_monitoring.dashboard.store import answered, database, silent_since
 from crm_monitoring.extending import unmonitored
 
 VIEW = "crm_monitoring_dashboard.view_dashboard"
@@ -32,8 +32,8 @@ def dashboard_view(view: View) -> View:
     Show a view to staff with the permission `view_dashboard`: others get 403, who is not logged in the login page.
 
     What it answers is for one person and changes all the time, so nobody keeps it. It is not measured: a page that refreshes
-    itself would soon be the hottest endpoint on it. It runs outside the transaction of ATOMIC_REQUESTS, in which nothing of what
-    this process holds could be written first. Where the database cannot be read, the page says what to do.
+    itself would soon be the hottest endpoint on it. It runs outside the transaction of ATOMIC_REQUESTS, which would wait for the
+    database for as long as that takes. Where the database cannot be read, or does not answer, the page says so.
     """
 
     @wraps(view)
@@ -49,15 +49,19 @@ def dashboard_view(view: View) -> View:
         if not may_view(request):
             return render(request, "crm_monitoring/dashboard/forbidden.html", status=403)
         try:
-            return view(request, *args, **kwargs)
+            return answered(lambda: view(request, *args, **kwargs))
         except (InterfaceError, OperationalError, ProgrammingError) as error:
             faults.record("Reading for the dashboard", error)
-            return render(request, "crm_monitoring/dashboard/unreadable.html", {"database": database()}, status=503)
+            return render(request, "crm_monitoring/dashboard/unreadable.html", _about_database(), status=503)
 
     guarded: View = unmonitored(login_not_required(cache_control(private=True, no_store=True)(checked)))
     for alias in connections:
         guarded = transaction.non_atomic_requests(alias)(guarded)
     return guarded
+
+
+def _about_database() -> dict[str, Any]:
+    return {"database": database(), "silent_since": silent_since()}
 
 
 def policy(static_url: str | None) -> str:

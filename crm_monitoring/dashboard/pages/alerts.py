@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 
-from crm_monitoring.dashboard import config, flushing
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.alerts import channels, rules
 from crm_monitoring.dashboard.alerts.rules import Rule
 from crm_monitoring.dashboard.fields import moment_of
@@ -77,7 +77,6 @@ class SentMessage(NamedTuple):
 @require_safe
 def show_alerts(request: HttpRequest) -> HttpResponse:
     """Show the rules with their state, what is firing, and the latest alerts with their deliveries."""
-    flushing.flush()
     context = {**about_alerts(), "may_act": request.user.has_perm(CHANGE), "now": moment_of(time())}
     return render(request, "crm_monitoring/dashboard/alerts.html", context)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from crm_monitoring.dashboard import flushing
 from crm_monitoring.dashboard.pages.access import dashboard_view
 from crm_monitoring.dashboard.pages.document import document
 from crm_monitoring.dashboard.store.figures import DEFAULT_WINDOW, WINDOWS, knows, read
@@ -16,13 +15,10 @@ from crm_monitoring.dashboard.store.figures import DEFAULT_WINDOW, WINDOWS, know
 def show_figures(request: HttpRequest) -> HttpResponse:
     """
     Answer with the figures of `?window=` and `?environment=`, see `document`; 400 and "error" where there is no such one.
-
-    What this process still holds is written first.
     """
     key, environment = request.GET.get("window", DEFAULT_WINDOW.key), request.GET.get("environment", "")
     if key not in WINDOWS:
         return _refusal(f"Unknown window. Choose one of {', '.join(WINDOWS)}.")
-    flushing.flush()
     # No database has a NUL in its texts, and PostgreSQL takes none in a question.
     if environment and ("\0" in environment or not knows(environment)):
         return _refusal("Nothing was measured in such an environment. Leave it out for all.")

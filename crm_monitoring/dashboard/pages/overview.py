@@ -13,7 +13,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from crm_monitoring.dashboard import flushing
 from crm_monitoring.dashboard.pages.access import dashboard_view
 from crm_monitoring.dashboard.pages.alerts import now_firing
 from crm_monitoring.dashboard.pages.cards import headline, own, quality, window_name
@@ -29,8 +28,7 @@ MIDDLEWARE = "crm_monitoring.middleware.MonitoringMiddleware"
 @dashboard_view
 @require_safe
 def show_overview(request: HttpRequest) -> HttpResponse:
-    """Show the figures of a window of time. What this process still holds is written first, so that its reader sees it."""
-    flushing.flush()
+    """Show the figures of a window of time."""
     choice = choice_of(request.GET)
     figures = read(choice.window, choice.environment)
     return render(request, "crm_monitoring/dashboard/overview.html", _context(figures, choice))
