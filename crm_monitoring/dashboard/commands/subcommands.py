@@ -17,7 +17,7 @@ from crm_monitoring.dashboard import config, models, surroundings
 from crm_monitoring.dashboard.commands import sentry_releases
 from crm_monitoring.dashboard.commands.alerts import Alerts
 from crm_monitoring.dashboard.commands.status import Status
-from crm_monitoring.dashboard.store import compaction, database, deploys
+from crm_monitoring.dashboard.store import database, deploys, upkeep
 from crm_monitoring.extending import Subcommand, also_complains, also_goes_to, detect_release, scrub_text, subcommand
 
 subcommand(Status)
@@ -120,18 +120,19 @@ class Prune(Subcommand):
     """Makes room in the database."""
 
     name = "prune"
-    help = "Compact the figures, and delete what is older than RETENTION_DAYS. The dashboard does both by itself, so this is optional."
+    help = "Roll up the figures, and delete what is older than RETENTION_DAYS. The dashboard does both by itself, so this is optional."
 
     def run(self, **options: Any) -> None:
         """Do all there is to do, and say what was done."""
         try:
-            done = compaction.prune()
+            done = upkeep.prune()
         except (Error, ConnectionDoesNotExist) as error:
             raise CommandError(f"Not everything was pruned. {_advice(error)}") from None
-        self.stdout.write(f"Compacted {done.compacted} rows.")
+        self.stdout.write(f"Rolled up {done.rolled} rows and merged {done.merged} visits.")
         self.stdout.write(
-            f"Deleted what was older than {config.get().RETENTION_DAYS} days: {done.rows} metric rows, {done.visits} visits, "
-            f"{done.events} events, {done.transactions} slow transactions, {done.issues} issues."
+            f"Deleted what was older than {config.get().RETENTION_DAYS} days: {done.rollups} roll-ups, {done.visits} visits, "
+            f"{done.events} events, {done.transactions} slow transactions, {done.issues} issues, {done.sightings} of their places, "
+            f"{done.users} of their users."
         )
 
 

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connections
-from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
+from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.db.models.functions import Coalesce
 
-from crm_monitoring.dashboard import config, store
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.fields import moment_of
-from crm_monitoring.dashboard.models import NAME_LENGTH, AffectedUser, Alert, Delivery, Issue, Kind, MetricRow, Sighting
-from crm_monitoring.dashboard.store import database
-from crm_monitoring.dashboard.store.sums import COUNTERS, Tally
+from crm_monitoring.dashboard.metrics import REQUEST, Counters, Key, Metric
+from crm_monitoring.dashboard.models import NAME_LENGTH, AffectedUser, Alert, Delivery, Issue, Sighting
+from crm_monitoring.dashboard.store import connection as store
+from crm_monitoring.dashboard.store import gathering
+from crm_monitoring.dashboard.store.connection import database
 
-MINUTE = 60
 GIVEN_UP_AFTER_S = 86_400
 """A message that could not be sent for a day is nobody's news."""
 
@@ -222,29 +223,22 @@ def forget(rules: Collection[str], now: float) -> None:
 # -- what is measured -----------------------------------------------------------------------------------------------------
 
 
-def tallies(kind: Kind, start: int) -> dict[str, dict[str, Tally]]:
-    """Return what has been counted since `start`, Unix seconds, by environment and name."""
-    found: dict[str, dict[str, Tally]] = defaultdict(dict)
-    rows = MetricRow.objects.using(database()).filter(kind=kind, started__gte=start)
-    for environment, name, *counters in rows.values_list("environment", "name", *COUNTERS).iterator():
-        found[environment].setdefault(name, Tally()).add(Tally.of(counters))
-    return found
+def tallies(metric: Metric, start: int, now: float) -> dict[str, dict[str, Counters]]:
+    """Return what has been counted since `start`, a whole minute in Unix seconds, by environment and name; nothing of the future."""
+    counted = gathering.names_since(start, now).items()
+    return {environment: found for environment, names in counted if (found := names.by_name(metric))}
 
 
-def errors(start: int) -> dict[str, Counter[int]]:
+def errors(start: int, now: float) -> dict[str, Counter[int]]:
     """Return how many errors there were since `start`, by environment and minute."""
-    found: dict[str, Counter[int]] = defaultdict(Counter)
-    rows = MetricRow.objects.using(database()).filter(kind=Kind.ERROR, started__gte=start)
-    for environment, started, count in rows.values_list("environment", "started").annotate(Sum("count")):
-        found[environment][started // MINUTE * MINUTE] += count
-    return found
+    return gathering.errors_since(start, now)
 
 
-def newest_request(environment: str, endpoint: str = "") -> int | None:
+def newest_request(environment: str, endpoint: str, now: float) -> int | None:
     """Return the start of the newest minute with a request, of an endpoint or of any; None where there never was one."""
-    rows = MetricRow.objects.using(database()).filter(kind=Kind.REQUEST, environment=environment)
-    found = rows.filter(name=endpoint) if endpoint else rows
-    return found.order_by("-started").values_list("started", flat=True).first()
+    if endpoint:
+        return gathering.newest(environment, now, lambda names: Key(REQUEST, endpoint) in names)
+    return gathering.newest(environment, now, lambda names: any(key[0] == REQUEST for key in names))
 
 
 def begun_issues(
@@ -264,12 +258,14 @@ def told_issues(rule: str, since: datetime) -> dict[str, datetime]:
     return {subject: began for subject, began in rows.values_list("subject", "since") if began is not None}
 
 
-def events_of_issues(start: int, environments: Sequence[str], endpoints: Sequence[str]) -> list[tuple[Issue, int]]:
+def events_of_issues(
+    start: int, now: float, environments: Sequence[str], endpoints: Sequence[str]
+) -> list[tuple[Issue, int]]:
     """Return the open issues with how many errors were counted of them since `start`, Unix seconds."""
-    rows = MetricRow.objects.using(database()).filter(kind=Kind.ERROR, started__gte=start)
-    if environments:
-        rows = rows.filter(environment__in=environments)
-    counts = dict(rows.values_list("name").annotate(Sum("count")))
+    counts = Counter[str]()
+    for environment, names in tallies(Metric.ERROR, start, now).items():
+        if not environments or environment in environments:
+            counts.update({name: counted.count for name, counted in names.items()})
     issues = Issue.objects.using(database()).filter(fingerprint__in=list(counts), status=Issue.Status.OPEN)
     found = _seen(issues, environments, endpoints)
     return [(issue, counts[issue.fingerprint]) for issue in found[:_MAX_ISSUES]]

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Delivery
-from crm_monitoring.dashboard.store import database
+from crm_monitoring.dashboard.store.connection import database
 
 _FIRST_PAUSE_S = 30
 _LONGEST_PAUSE_S = 1_800

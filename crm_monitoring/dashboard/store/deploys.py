@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from crm_monitoring.dashboard.models import Deploy
-from crm_monitoring.dashboard.store import database
+from crm_monitoring.dashboard.store.connection import database
 
 SAME_DEPLOY = timedelta(minutes=10)
 """A job of the CI that runs once more within this time has deployed once."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import time
 from typing import TypeVar
 
-from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, Max, Min, Model, OuterRef, Q, QuerySet
 
 from crm_monitoring.dashboard.fields import moment_of
-from crm_monitoring.dashboard.metrics.sketch import apdex
-from crm_monitoring.dashboard.models import OTHER, Deploy, Issue, Kind, MetricRow, Sighting, Visit
-from crm_monitoring.dashboard.store import database
-from crm_monitoring.dashboard.store.digests import Span, floor_to
+from crm_monitoring.dashboard.metrics import OTHER, Counters, Metric, Names, Totals
+from crm_monitoring.dashboard.models import Deploy, Flush, Issue, RollUp, Sighting, Visit
+from crm_monitoring.dashboard.store import clock
+from crm_monitoring.dashboard.store.connection import database
 from crm_monitoring.dashboard.store.gathering import gather
-from crm_monitoring.dashboard.store.sums import Names, Tally, Totals
+from crm_monitoring.dashboard.store.spans import MINUTE, Span, floor_to
 
-MINUTE = 60
 ACTIVE_S = 15 * MINUTE
 NEWEST_ISSUES = 10
 
@@ -104,8 +102,8 @@ class Source:
     Whose numbers these are: all processes on this database.
 
     Attributes:
-        since: Start of the oldest row kept, None where there is none.
-        newest: Start of the newest row.
+        since: Start of the oldest minute kept, or of a wider slot where minutes are not; None where there is none.
+        newest: Start of the newest minute.
         dropped: What was lost in the window, by kind.
     """
 
@@ -153,15 +151,17 @@ class Figures:
 
 
 def knows(environment: str) -> bool:
-    """Tell whether anything was ever measured in an environment, as far as it is kept. It may take a look at every row."""
-    return MetricRow.objects.using(database()).filter(environment=environment).exists()
+    """Tell whether anything was ever measured in an environment, as far as it is kept."""
+    return any(
+        model._default_manager.using(database()).filter(environment=environment).exists() for model in (RollUp, Flush)
+    )
 
 
 def read(window: Window, environment: str = "", until: float | None = None) -> Figures:
     """
     Return the figures of a window, of all environments where `environment` is empty.
 
-    The window is whole minutes, the running one its last. A metric row, however wide, is in it if its bucket starts in it.
+    The window is whole minutes, the running one its last. A slot of time, however wide, is in it if it starts in it.
 
     Args:
         until: End of the window, Unix seconds; now unless given.
@@ -169,13 +169,13 @@ def read(window: Window, environment: str = "", until: float | None = None) -> F
     Raises:
         django.db.Error: if the database cannot be read.
     """
-    until = time() if until is None else until
+    until = clock.now() if until is None else until
     end = floor_to(until, MINUTE) + MINUTE
     span = Span(end - window.seconds, end)
     gathered = gather(span, window.step, environment)
     total = gathered.points.total()
     now, before = total.requests, gathered.before.requests
-    endpoints = _measured(gathered.names, Kind.REQUEST)
+    endpoints = _measured(gathered.names, Metric.REQUEST)
     users, active_users = _users(span, until, environment)
     return Figures(
         window=window,
@@ -184,19 +184,19 @@ def read(window: Window, environment: str = "", until: float | None = None) -> F
         until=datetime.fromtimestamp(until, UTC),
         requests=Change(now.count, before.count),
         errors=Change(total.errors.total(), gathered.before.errors.total()),
-        average_ms=_change(_average_ms, now, before),
+        average_ms=_change(lambda counted: counted.average_ms, now, before),
         hottest=_greatest(endpoints, lambda endpoint: endpoint.count),
         slowest=_greatest(endpoints, lambda endpoint: endpoint.average_ms),
         active_users=active_users,
         users=users,
-        error_rate=_change(_error_rate, now, before),
-        apdex=_change(_apdex, now, before),
-        p95_ms=_change(lambda tally: tally.sketch.quantile(0.95), now, before),
+        error_rate=_change(lambda counted: counted.error_rate, now, before),
+        apdex=_change(lambda counted: counted.apdex, now, before),
+        p95_ms=_change(lambda counted: counted.sketch.quantile(0.95), now, before),
         failed=Change(now.failed, before.failed),
         slow=Change(now.slow, before.slow),
         points=_points(gathered.points, span, window.step),
         endpoints=endpoints,
-        operations=_measured(gathered.names, Kind.OPERATION),
+        operations=_measured(gathered.names, Metric.OPERATION),
         issues=_newest_issues(environment),
         deploys=_deploys(span, environment),
         errors_by_release=total.errors.most_common(),
@@ -204,48 +204,34 @@ def read(window: Window, environment: str = "", until: float | None = None) -> F
     )
 
 
-def _change(figure: Callable[[Tally], float | None], now: Tally, before: Tally) -> Change:
+def _change(figure: Callable[[Counters], float | None], now: Counters, before: Counters) -> Change:
     return Change(figure(now), figure(before))
-
-
-def _average_ms(tally: Tally) -> float | None:
-    return tally.duration_ms / tally.count if tally.count else None
-
-
-def _error_rate(tally: Tally) -> float | None:
-    return tally.failed / tally.count if tally.count else None
-
-
-def _apdex(tally: Tally) -> float | None:
-    return apdex(tally.count, tally.satisfied, tally.tolerating)
 
 
 # -- endpoints, operations and points -------------------------------------------------------------------------------------
 
 
-def _measured(names: Names, kind: Kind) -> list[Measured]:
-    """Return those of one kind, the most frequent first."""
-    found = [
-        _one_measured(name, kind, tally) for (of, name), tally in names.items() if of == kind.value and tally.count
-    ]
+def _measured(names: Names, metric: Metric) -> list[Measured]:
+    """Return those of one metric, the most frequent first."""
+    found = [_one_measured(name, metric, counted) for name, counted in names.by_name(metric).items() if counted.count]
     return sorted(found, key=lambda measured: (-measured.count, measured.name))
 
 
-def _one_measured(name: str, kind: Kind, tally: Tally) -> Measured:
-    p50_ms, p95_ms, p99_ms = tally.sketch.quantiles(0.5, 0.95, 0.99)
+def _one_measured(name: str, metric: Metric, counted: Counters) -> Measured:
+    p50_ms, p95_ms, p99_ms = counted.sketch.quantiles(0.5, 0.95, 0.99)
     return Measured(
         name=name,
-        count=tally.count,
-        redirected=tally.redirected,
-        rejected=tally.rejected,
-        failed=tally.failed,
-        slow=tally.slow,
-        average_ms=tally.duration_ms / tally.count,
+        count=counted.count,
+        redirected=counted.redirected,
+        rejected=counted.rejected,
+        failed=counted.failed,
+        slow=counted.slow,
+        average_ms=counted.average_ms or 0.0,
         p50_ms=p50_ms or 0.0,
         p95_ms=p95_ms or 0.0,
         p99_ms=p99_ms or 0.0,
-        slowest_ms=tally.slowest_ms,
-        apdex=_apdex(tally) if kind == Kind.REQUEST else None,
+        slowest_ms=counted.slowest_ms,
+        apdex=counted.apdex if metric == Metric.REQUEST else None,
     )
 
 
@@ -273,7 +259,7 @@ def _point(started: int, totals: Totals) -> Point:
     )
 
 
-# -- what is not in metric rows -------------------------------------------------------------------------------------------
+# -- what is not counted in slots of time -------------------------------------------------------------------------------------------
 
 
 def _users(span: Span, until: float, environment: str) -> tuple[Change, Change]:
@@ -305,15 +291,22 @@ def _deploys(span: Span, environment: str) -> list[Deploy]:
 
 
 def _source(losses: Mapping[str, int], end: int) -> Source:
-    rows = MetricRow.objects.using(database()).filter(started__lt=end)
-    oldest = rows.order_by("started").values("started")[:1]
-    both = rows.order_by("-started").annotate(oldest=Subquery(oldest)).values_list("oldest", "started").first()
-    since, newest = (None, None) if both is None else map(_moment, both)
-    return Source(since=since, newest=newest, dropped=dict(losses))
+    starts = Min("started"), Max("started")
+    flushes = Flush.objects.using(database()).filter(started__lt=end).aggregate(first=starts[0], last=starts[1])
+    rollups = RollUp.objects.using(database()).filter(started__lt=end).order_by("seconds")
+    kept = [(MINUTE, flushes["first"], flushes["last"]), *rollups.values_list("seconds").annotate(*starts)]
+    since = newest = None
+    for seconds, first, last in kept:
+        # Of a wider slot where there are narrower ones, these tell better when it began.
+        if first is not None and (since is None or first + seconds <= since):
+            since = first
+        if last is not None and (newest is None or last > newest):
+            newest = last
+    return Source(since=_moment(since), newest=_moment(newest), dropped=dict(losses))
 
 
-def _moment(started: int) -> datetime:
-    return datetime.fromtimestamp(started, UTC)
+def _moment(started: int | None) -> datetime | None:
+    return None if started is None else datetime.fromtimestamp(started, UTC)
 
 
 def _of(rows: QuerySet[Row], environment: str) -> QuerySet[Row]:

@@ -1,20 +1,22 @@
-"""Adds up the metric rows of a stretch of time, and of the one before: from digests as far as they go, else from the rows."""
+"""Adds up what was counted in a stretch of time, and in the one before: the widest roll-ups that fit, and the flushes that wait."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
-from django.db.models import Q, QuerySet
+from crm_monitoring.dashboard.metrics import Names, Points, Totals, UnknownFormat
+from crm_monitoring.dashboard.store import rollups
+from crm_monitoring.dashboard.store.connection import snapshot
+from crm_monitoring.dashboard.store.spans import LADDER, MINUTE, Span, ceil_to, cover, floor_to
 
-from crm_monitoring.dashboard.models import MetricRow
-from crm_monitoring.dashboard.store import compaction, database, digests
-from crm_monitoring.dashboard.store.digests import FINEST, LEVELS, Slots, Span, ceil_to, cover, floor_to
-from crm_monitoring.dashboard.store.sums import COUNTERS, Names, Points, Tally, Totals
+Stored = bytes | memoryview | None
 
 
 class Gathered:
     """
-    What the rows of a stretch of time add up to.
+    What a stretch of time adds up to.
 
     Attributes:
         before: What the stretch before adds up to, which is as long.
@@ -35,66 +37,124 @@ class Gathered:
 
 
 def gather(span: Span, step: int, environment: str = "") -> Gathered:
-    """Add up what is in `span`, of all environments where `environment` is empty. Takes eight queries at most."""
-    before = Span(2 * span.start - span.end, span.start)
-    earlier, now = digests.part_of(before), digests.part_of(span, is_checked=True)
-    gathered = Gathered(span, step)
-    gathered.environments |= now.environments
-    _add_totals(gathered, earlier.span, now.span, environment)
-    for names in digests.of(cover(now.span), environment).values_list("names", flat=True):
-        gathered.names.add(Names.from_bytes(bytes(names)))
-    edges = _around(before, earlier.span)
-    if _are_told_by_the_minute(edges, earlier.span, now.span):
-        _add_minutes(gathered.before, edges, environment)
-        edges = []
-    _add_rows(gathered, _rows([*edges, *_around(span, now.span)]), environment)
+    """Add up what is in `span`, of all environments where `environment` is empty. Takes five queries, of one moment."""
+    before, now = _parts(span)
+    gathered = Gathered(now, step)
+    with snapshot():
+        unsettled = rollups.unsettled(Span(before.start, now.end))
+        slots = cover(now, unsettled)
+        gathered.environments |= set(rollups.within(slots).values_list("environment", flat=True).distinct())
+        gathered.names.add(_names(rollups.within(slots, environment).values_list("body", flat=True)))
+        for_charts = cover(now, unsettled, [width for width in LADDER if step % width == 0])
+        rows = rollups.within([*cover(before, unsettled), *for_charts], environment)
+        for started, stored in rows.values_list("started", "totals"):
+            gathered.totals_at(started).add(_totals(stored))
+        _add_waiting(gathered, Span(before.start, now.end), environment)
     return gathered
 
 
-def _add_totals(gathered: Gathered, earlier: Span, now: Span, environment: str) -> None:
-    fitting = [level for level in LEVELS if gathered.step % level == 0]
-    slots = [*cover(earlier), *cover(now, fitting or [FINEST])]
-    for started, totals, minutes in digests.of(slots, environment).values_list("started", "totals", "minutes"):
-        if fitting or started < gathered.span.start:
-            gathered.totals_at(started).add(Totals.from_bytes(bytes(totals)))
-        else:
-            for minute, point in Points.from_bytes(bytes(minutes)).items():
-                gathered.totals_at(minute).add(point)
+def _parts(span: Span) -> tuple[Span, Span]:
+    """Part the time before from `span` where slots that are still kept begin: one that is wide belongs to where it begins."""
+    starts = span.start, 2 * span.start - span.end
+    middle, first = (ceil_to(moment, rollups.grain(moment, span.end)) for moment in starts)
+    return Span(first, middle), Span(middle, span.end)
 
 
-def _are_told_by_the_minute(edges: Iterable[Span], earlier: Span, now: Span) -> bool:
-    """Whether digests tell what the rows of `edges` do: there are some before and after, and compaction has made no row wider yet."""
-    has_digests = earlier.start < earlier.end and now.start < now.end
-    return has_digests and all(compaction.keeps_minutes(floor_to(edge.start, FINEST)) for edge in edges)
+def _waiting(span: Span) -> dict[tuple[int, str], Names]:
+    """Return what flushes have counted that is in no roll-up yet, by minute and environment."""
+    bodies: defaultdict[tuple[int, str], list[Stored]] = defaultdict(list)
+    for started, environment, body in rollups.waiting(span).values_list("started", "environment", "body"):
+        bodies[started, environment].append(body)
+    return {key: _names(of_minute) for key, of_minute in bodies.items()}
 
 
-def _add_minutes(totals: Totals, spans: Sequence[Span], environment: str) -> None:
-    """Add up minutes of the narrowest digests: tens in place of the thousands of rows that a minute of a busy site may have."""
-    slots = [Slots(FINEST, Span(floor_to(span.start, FINEST), ceil_to(span.end, FINEST))) for span in spans]
-    for minutes in digests.of(slots, environment).values_list("minutes", flat=True):
-        for minute, point in Points.from_bytes(bytes(minutes)).items():
-            if any(span.start <= minute < span.end for span in spans):
-                totals.add(point)
+def _add_waiting(gathered: Gathered, span: Span, environment: str) -> None:
+    for (started, of), names in _waiting(span).items():
+        is_now = started >= gathered.span.start
+        if is_now:
+            gathered.environments.add(of)
+        if environment in ("", of):
+            gathered.totals_at(started).add(names.totals())
+            if is_now:
+                gathered.names.add(names)
 
 
-def _around(span: Span, part: Span) -> list[Span]:
-    return [Span(span.start, part.start), Span(part.end, span.end)]
+# -- for alerts -----------------------------------------------------------------------------------------------------------
 
 
-def _rows(spans: Iterable[Span]) -> QuerySet[MetricRow]:
-    wanted = Q(pk__in=[])
-    for span in spans:
-        wanted |= Q(started__gte=span.start, started__lt=span.end)
-    return MetricRow.objects.using(database()).filter(wanted)
+def names_since(start: int, now: float) -> dict[str, Names]:
+    """Return what was counted since `start`, a whole minute, by environment."""
+    span, bodies = Span(start, _next_minute(now)), defaultdict[str, list[Stored]](list)
+    with snapshot():
+        rows = rollups.within(cover(span, rollups.unsettled(span))).values_list("environment", "body")
+        for environment, body in [*rows, *rollups.waiting(span).values_list("environment", "body")]:
+            bodies[environment].append(body)
+    return {environment: _names(stored) for environment, stored in bodies.items()}
 
 
-def _add_rows(gathered: Gathered, rows: QuerySet[MetricRow], environment: str) -> None:
-    found = rows.values_list("started", "environment", "kind", "name", "release", *COUNTERS)
-    for started, of_environment, kind, name, release, *counters in found.iterator():
-        if started >= gathered.span.start:
-            gathered.environments.add(of_environment)
-        if environment in ("", of_environment):
-            tally = Tally.of(counters)
-            gathered.totals_at(started).count(kind, name, release, tally)
-            if started >= gathered.span.start:
-                gathered.names.count(kind, name, tally)
+def errors_since(start: int, now: float) -> dict[str, Counter[int]]:
+    """
+    Return how many errors there were in each minute since `start`, by environment.
+
+    Those of a slot that is wider, where minutes are not kept any more, are spread over its minutes.
+    """
+    span, found = Span(start, _next_minute(now)), defaultdict[str, Counter[int]](Counter)
+    middle = max(start, rollups.kept_since(MINUTE, now))
+    with snapshot():
+        slots = [*cover(Span(start, middle), widths=LADDER[1:2]), *cover(Span(middle, span.end), widths=LADDER[:1])]
+        rows = rollups.within(slots).values_list("environment", "started", "seconds", "totals")
+        for environment, started, seconds, stored in rows:
+            _spread(found[environment], _totals(stored).errors.total(), started, seconds)
+        for (started, environment), names in _waiting(span).items():
+            _spread(found[environment], names.totals().errors.total(), started, MINUTE)
+    return {environment: minutes for environment, minutes in found.items() if minutes}
+
+
+def _spread(minutes: Counter[int], count: int, started: int, seconds: int) -> None:
+    size = seconds // MINUTE
+    for number in range(min(size, count)):
+        minutes[started + number * MINUTE] += count // size + (number < count % size)
+
+
+def newest(environment: str, now: float, is_it: Callable[[Names], bool]) -> int | None:
+    """Return the start of the newest minute in which `is_it` is true of what was counted, None where there is none."""
+    span = Span(0, _next_minute(now))
+    with snapshot():
+        found = [started for (started, of), names in _waiting(span).items() if of == environment and is_it(names)]
+        rolled = _newest(span, LADDER, rollups.unsettled(span), environment, is_it)
+    return max([*found, *rolled], default=None)
+
+
+def _newest(
+    span: Span,
+    widths: Sequence[int],
+    unsettled: list[tuple[int, int]],
+    environment: str,
+    is_it: Callable[[Names], bool],
+) -> list[int]:
+    """Look through the widest slots, the newest first, and then through what is in the first that has it."""
+    rows = rollups.within(cover(span, unsettled, widths), environment).order_by("-started")
+    for started, seconds, body in rows.values_list("started", "seconds", "body").iterator(chunk_size=20):
+        if is_it(_names([body])):
+            narrower = [width for width in LADDER if width < seconds]
+            slot = Span(started, started + seconds)
+            return _newest(slot, narrower, unsettled, environment, is_it) or [started]
+    return []
+
+
+def _next_minute(now: float) -> int:
+    return floor_to(now, MINUTE) + MINUTE
+
+
+# -- what is stored -------------------------------------------------------------------------------------------------------
+
+
+def _names(bodies: Iterable[Stored]) -> Names:
+    return Names.sum(bytes(body or b"") for body in bodies)
+
+
+def _totals(stored: Stored) -> Totals:
+    with suppress(UnknownFormat):
+        return Totals.from_bytes(bytes(stored or b""))
+    # What a newer version has stored is that version's to show.
+    return Totals()

@@ -16,11 +16,12 @@ from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Greatest, Least
 from django.db.transaction import set_rollback
 
-from crm_monitoring.dashboard import config, store
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.fields import MomentField, moment_of
 from crm_monitoring.dashboard.inbox.grouping import Group
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Sighting, SlowTransaction
-from crm_monitoring.dashboard.store import database
+from crm_monitoring.dashboard.store import connection as store
+from crm_monitoring.dashboard.store.connection import database
 
 SLOW_KEPT = 50
 

@@ -13,9 +13,9 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from crm_monitoring.dashboard.inbox.grouping import one_line
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Kept, Sighting, SlowTransaction
-from crm_monitoring.dashboard.store import database
+from crm_monitoring.dashboard.store.connection import database
+from crm_monitoring.dashboard.texts import one_line
 
 PAGE_SIZE = 50
 MAX_CHOICES = 500

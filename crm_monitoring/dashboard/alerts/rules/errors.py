@@ -8,8 +8,7 @@ from django.utils.translation import gettext as _
 
 from crm_monitoring.conf import key, parsing
 from crm_monitoring.dashboard.alerts.rules.rule import MINUTE, Finding, Rule, holding, minutes_between, number, window
-from crm_monitoring.dashboard.store import alerts
-from crm_monitoring.dashboard.store.digests import floor_to
+from crm_monitoring.dashboard.store import alerts, floor_to
 
 
 class ErrorRate(Rule):
@@ -23,7 +22,7 @@ class ErrorRate(Rule):
 
     def findings(self, now: float) -> Iterator[Finding]:
         """Judge each environment."""
-        for environment, minutes in alerts.errors(floor_to(now, MINUTE) - self.window).items():
+        for environment, minutes in alerts.errors(floor_to(now, MINUTE) - self.window, now).items():
             if self.counts_in(environment):
                 yield self._judged(environment, minutes, now)
 
@@ -33,8 +32,8 @@ class ErrorRate(Rule):
         return Finding(environment=environment, value=value, requests=requests, is_breach=is_breach)
 
     def history(self, start: float, end: float) -> Iterator[tuple[float, list[Finding]]]:
-        """Find the errors of each minute, which are kept for as long as all figures are."""
-        counted = alerts.errors(floor_to(start, MINUTE) - self.window)
+        """Find the errors of each minute; what is older than two days is told by the quarter of an hour, and spread over it."""
+        counted = alerts.errors(floor_to(start, MINUTE) - self.window, end)
         for moment in minutes_between(start, end):
             kept = range(floor_to(moment, MINUTE) - self.window, moment, MINUTE)
             windows = {

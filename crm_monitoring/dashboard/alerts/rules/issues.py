@@ -12,8 +12,7 @@ from crm_monitoring.conf import key, parsing
 from crm_monitoring.dashboard.alerts.rules.rule import DAY, HOUR, MINUTE, Finding, Rule, minutes_between, number, window
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Issue
-from crm_monitoring.dashboard.store import alerts
-from crm_monitoring.dashboard.store.digests import floor_to
+from crm_monitoring.dashboard.store import alerts, floor_to
 
 LOOK_BACK = 2 * HOUR
 """Issues that began longer ago are not new: messages wait an hour at most, and what happened is written within seconds."""
@@ -77,7 +76,9 @@ class BusyIssue(AboutIssues):
             since = moment_of(now) - timedelta(seconds=self.window)
             counts = alerts.users_of_issues(since, self.environments, self.endpoints)
         else:
-            counts = alerts.events_of_issues(floor_to(now, MINUTE) - self.window, self.environments, self.endpoints)
+            counts = alerts.events_of_issues(
+                floor_to(now, MINUTE) - self.window, now, self.environments, self.endpoints
+            )
         for issue, count in counts:
             yield of_issue(issue, count, is_breach=count > self.threshold)
 

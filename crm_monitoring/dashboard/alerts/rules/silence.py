@@ -26,7 +26,7 @@ class NoRequests(Rule):
         """Judge each endpoint of each environment."""
         for environment in self.environments or (sentry_status().environment,):
             for endpoint in self.endpoints or ("",):
-                newest = alerts.newest_request(environment, endpoint)
+                newest = alerts.newest_request(environment, endpoint, now)
                 # Where there never was one, nobody misses any.
                 if newest is not None:
                     silent = max(0.0, now - newest - MINUTE)

@@ -10,11 +10,8 @@ from django.utils.translation import gettext as _
 
 from crm_monitoring.conf import key, parsing
 from crm_monitoring.dashboard.alerts.rules.rule import MINUTE, Finding, Rule, at_least, holding, number
-from crm_monitoring.dashboard.metrics.sketch import apdex
-from crm_monitoring.dashboard.models import Kind
-from crm_monitoring.dashboard.store import alerts
-from crm_monitoring.dashboard.store.digests import floor_to
-from crm_monitoring.dashboard.store.sums import Tally
+from crm_monitoring.dashboard.metrics import Counters, Metric
+from crm_monitoring.dashboard.store import alerts, floor_to
 
 PERCENT = 100.0
 
@@ -22,7 +19,7 @@ PERCENT = 100.0
 class Timed(Rule):
     """What is measured of a window, of all requests together or of each endpoint by itself."""
 
-    counted: ClassVar[Kind] = Kind.REQUEST
+    counted: ClassVar[Metric] = Metric.REQUEST
 
     for_: int = holding(5 * MINUTE)
     threshold: float
@@ -34,21 +31,21 @@ class Timed(Rule):
     def findings(self, now: float) -> Iterator[Finding]:
         """Judge each subject of each environment."""
         start = floor_to(now, MINUTE) - self.window
-        for environment, names in alerts.tallies(self.counted, start).items():
+        for environment, names in alerts.tallies(self.counted, start, now).items():
             if self.counts_in(environment):
                 for subject, tally in self._subjects(names):
                     yield self._judged(environment, subject, tally)
 
-    def _subjects(self, names: Mapping[str, Tally]) -> Iterator[tuple[str, Tally]]:
-        if self.endpoints or self.counted is Kind.OPERATION:
+    def _subjects(self, names: Mapping[str, Counters]) -> Iterator[tuple[str, Counters]]:
+        if self.endpoints or self.counted is Metric.OPERATION:
             yield from ((name, tally) for name, tally in names.items() if not self.endpoints or name in self.endpoints)
             return
-        total = Tally()
+        total = Counters()
         for tally in names.values():
             total.add(tally)
         yield "", total
 
-    def _judged(self, environment: str, subject: str, tally: Tally) -> Finding:
+    def _judged(self, environment: str, subject: str, tally: Counters) -> Finding:
         value = self.figure(tally) if tally.count >= self.minimum else None
         return Finding(
             environment=environment,
@@ -60,7 +57,7 @@ class Timed(Rule):
         )
 
     @abstractmethod
-    def figure(self, tally: Tally) -> float | None:
+    def figure(self, tally: Counters) -> float | None:
         """Return what is compared with the threshold, of at least one request."""
 
     def breaks(self, value: float) -> bool:
@@ -76,7 +73,7 @@ class Slow(Timed):
     threshold: float = key(1000.0, parsing.number(), "Milliseconds.")
     of: str = key("p95", parsing.choice(("p95", "average", "any"), "a measure of durations"), "p95, average or any.")
 
-    def figure(self, tally: Tally) -> float | None:
+    def figure(self, tally: Counters) -> float | None:
         """Return milliseconds."""
         if self.of == "p95":
             return tally.sketch.quantile(0.95)
@@ -99,7 +96,7 @@ class SlowOperation(Slow):
     """Operations that take long, each by itself."""
 
     kind = "slow_operation"
-    counted = Kind.OPERATION
+    counted = Metric.OPERATION
 
     for_: int = holding(0)
     of: str = key("any", parsing.choice(("p95", "average", "any"), "a measure of durations"), "p95, average or any.")
@@ -121,9 +118,9 @@ class ApdexBelow(Timed):
 
     threshold: float = key(0.7, parsing.number(0, 1), "Apdex, from 0 to 1.")
 
-    def figure(self, tally: Tally) -> float | None:
+    def figure(self, tally: Counters) -> float | None:
         """Return the Apdex."""
-        return apdex(tally.count, tally.satisfied, tally.tolerating)
+        return tally.apdex
 
     def breaks(self, value: float) -> bool:
         """Whether it is too low."""
@@ -145,7 +142,7 @@ class FailedPercent(Timed):
 
     threshold: float = key(5.0, parsing.number(0, 100), "Percent of requests.")
 
-    def figure(self, tally: Tally) -> float | None:
+    def figure(self, tally: Counters) -> float | None:
         """Return percent."""
         return PERCENT * tally.failed / tally.count
 
