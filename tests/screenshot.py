@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crm_monitoring.dashboard.models import MetricRow
+    from tests.dashboard.traffic import Counted
 
 PICTURE = Path(__file__).parents[1] / "docs" / "dashboard.png"
 DESK = {"viewport": {"width": 1280, "height": 900}}
@@ -89,10 +89,11 @@ def prepare(database: str) -> str:
 
 def fill() -> None:
     """Write the invented traffic."""
-    from crm_monitoring.dashboard.models import Deploy, Issue, MetricRow, Visit
+    from crm_monitoring.dashboard.models import Deploy, Issue, Visit
+    from tests.dashboard.traffic import write
 
     now = time.time()
-    MetricRow.objects.bulk_create(rows(now))
+    write("default", *counted(now))
     Visit.objects.bulk_create(
         Visit(started=slot, environment="production", user=f"{user:032}")
         for slot in range(int(now - DAY) // 300 * 300, int(now), 300)
@@ -112,15 +113,15 @@ def fill() -> None:
         Deploy.objects.create(release=release, environment="production", moment=moment(now - hours * 3_600))
 
 
-def rows(now: float) -> Iterator[MetricRow]:
-    """Invent the rows of two days, the same each time."""
-    from crm_monitoring.dashboard.models import Kind
+def counted(now: float) -> Iterator[Counted]:
+    """Invent the traffic of two days, the same each time."""
+    from crm_monitoring.dashboard.metrics.counters import Metric
     from tests.dashboard.traffic import errors, measured
 
     chance = random.Random(7)
     for started in range(int(now - 2 * DAY), int(now), STEP):
         release = "1.4.2" if now - started < 6.4 * 3_600 else "1.4.1"
-        for kind, sources in ((Kind.REQUEST, ENDPOINTS), (Kind.OPERATION, OPERATIONS)):
+        for kind, sources in ((Metric.REQUEST, ENDPOINTS), (Metric.OPERATION, OPERATIONS)):
             for name, (hourly, median, failing) in sources.items():
                 count = round(hourly * STEP / 3_600 * busyness(started) * chance.uniform(0.8, 1.2))
                 if not count:
@@ -129,7 +130,7 @@ def rows(now: float) -> Iterator[MetricRow]:
                 durations = [chance.lognormvariate(math.log(median * trouble), 0.5) for _ in range(count)]
                 failed = sum(chance.random() < failing * trouble**2 for _ in range(count))
                 yield measured(name, durations, at=started, kind=kind, failed=failed, release=release)
-                if failed and kind == Kind.REQUEST:
+                if failed and kind == Metric.REQUEST:
                     yield errors(name, failed, at=started, release=release)
 
 

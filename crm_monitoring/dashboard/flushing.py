@@ -79,11 +79,6 @@ def has_work() -> bool:
     return any(writer.has_work() for writer in _writers)
 
 
-def has_work() -> bool:
-    """Whether anything waits to be written, or to be done."""
-    return any(writer.has_work() for writer in _writers)
-
-
 def problems() -> list[str]:
     """Return a sentence while the database cannot be written, without the driver's words."""
     waited = [moment for moment in (_running.stuck_since(), store.silent_since()) if moment is not None]

@@ -43,7 +43,7 @@ FLOORS = {
         ("",),
     ),
     "dashboard": (
-        ("", "config", "fields", "loading", "posting"),
+        ("", "config", "fields", "loading", "posting", "schedule", "texts"),
         ("models",),
         ("metrics",),
         ("store",),

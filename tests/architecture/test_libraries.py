@@ -39,6 +39,7 @@ PRIVATE = {
     "_meta": "Django documents it",
     "_processors": "structlog documents it for bound loggers of one's own",
     "_proxy_to_logger": "structlog documents it for bound loggers of one's own",
+    "_replace": "Python documents it, for named tuples",
 }
 """Names that libraries keep to themselves, and why we use each."""
 

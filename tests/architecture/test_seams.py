@@ -33,9 +33,6 @@ REACHES = {
     "dashboard/alerts/test_delivery.py: _running",
     "dashboard/inbox/test_inbox.py: _events",
     "dashboard/inbox/test_outages.py: _events",
-    "dashboard/metrics/test_flushing.py: _schedule",
-    "dashboard/store/test_compaction.py: _CHORES",
-    "dashboard/store/test_compaction.py: _move",
 }
 """Tests that reach for a private name of the package, and why there is no other way."""
 

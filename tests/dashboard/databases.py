@@ -164,11 +164,11 @@ def _as_dashboard(vendor: str, request: pytest.FixtureRequest, monitoring: Any, 
     if reason := reason_to_skip(vendor):
         pytest.skip(reason)
     settings = request.getfixturevalue("databases_of_vendors")[vendor]
-    with blocker.unblock(), installed(settings) as connection:
+    with blocker.unblock(), installed(settings):
         monitoring(DASHBOARD_DATABASE=ALIAS)
         yield ALIAS
-        connection.close()
-        _empty(connection)
+        connections[ALIAS].close()
+        _empty(connections[ALIAS])
 
 
 def _empty(connection: BaseDatabaseWrapper) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 from uuid import uuid4
 
 from crm_monitoring.dashboard.inbox.grouping import group_of
-from crm_monitoring.dashboard.metrics.sketch import Sketch
-from crm_monitoring.dashboard.models import Issue, MetricRow
+from crm_monitoring.dashboard.metrics.counters import Counters
+from crm_monitoring.dashboard.models import Issue
 from crm_monitoring.dashboard.store import database, issue_writer
 from crm_monitoring.dashboard.store.issue_writer import Occurrence
 from crm_monitoring.rendering import dumps
+from tests.dashboard.traffic import Counted, write
 
 
 def event(title: str = "no such category", **given: Any) -> dict[str, Any]:
@@ -53,23 +54,11 @@ def measure(
     kind: str = "request", count: int = 20, ms: float = 100.0, moment: float | None = None, **given: Any
 ) -> None:
     """Let something be counted: requests unless told otherwise, each as long as the other."""
-    sketch = Sketch()
+    counters = Counters()
     for _ in range(count):
-        sketch.add(ms)
-    row = {
-        "environment": "production",
-        "name": "GET ok/",
-        "duration_ms": count * ms,
-        "slowest_ms": ms,
-        "satisfied": count if ms <= 500 else 0,
-        **given,
-    }
-    MetricRow.objects.using(database()).create(
-        batch=uuid4(),
-        position=0,
-        kind=kind,
-        started=int(moment or time()) // 60 * 60,
-        count=count,
-        sketch=sketch.to_bytes(),
-        **row,
-    )
+        counters.time(ms)
+    counters.satisfied = count if ms <= 500 else 0
+    counters.failed = given.pop("failed", 0)
+    started = int(moment or time()) // 60 * 60
+    one = Counted(**{"name": "GET ok/", **given}, kind=kind, started=started, counters=counters)
+    write(database(), one)

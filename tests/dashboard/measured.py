@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from crm_monitoring.dashboard.models import MetricRow
 from crm_monitoring.records import OperationRecord, RequestRecord
+from tests.dashboard.traffic import kept
 
 
 @dataclass
@@ -35,13 +35,9 @@ def _just_ended(*, duration_ms: float = 100.0, **given: Any) -> dict[str, float]
     return {"started": time.time() - duration_ms / 1000, "duration_ms": duration_ms}
 
 
-def rows(alias: str, **filters: Any) -> list[MetricRow]:
-    return list(MetricRow.objects.using(alias).filter(**filters).order_by("kind", "name", "started", "pk"))
-
-
 def counts(alias: str, kind: str = "request") -> dict[str, int]:
-    """How often each name was counted, in all rows together."""
+    """How often each name was counted, by all together."""
     found: dict[str, int] = {}
-    for row in rows(alias, kind=kind):
-        found[row.name] = found.get(row.name, 0) + row.count
+    for one in kept(alias, kind=kind):
+        found[one.name] = found.get(one.name, 0) + one.count
     return found

@@ -16,7 +16,7 @@ from django.db import connections, router
 from crm_monitoring import checks as core_checks
 from crm_monitoring import conf, hooks
 from crm_monitoring.dashboard import checks, flushing
-from crm_monitoring.dashboard.models import MetricRow
+from crm_monitoring.dashboard.models import Flush
 from tests.dashboard.databases import installed, settings_of
 from tests.dashboard.measured import counts, request
 
@@ -59,7 +59,7 @@ def test_migrate_makes_its_tables_there_and_flushes_write_there(
 
         assert flushing.flush()
 
-        assert MetricRow._meta.db_table in connections["dashboard"].introspection.table_names()
+        assert Flush._meta.db_table in connections["dashboard"].introspection.table_names()
         assert counts("dashboard") == {"GET ok/": 1}
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from socket import create_connection
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -19,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-from crm_monitoring.dashboard.models import Kind, MetricRow
+from tests.dashboard.traffic import kept_in
 from tests.e2e.processes import Process, Server
 from tests.e2e.receiver import Receiver
 from tests.e2e.servers import GUNICORN, serve
@@ -137,13 +136,8 @@ def test_the_dashboard_counts_every_run_of_a_worker_that_has_shut_down(broker: s
 
 def _counted(database: str) -> tuple[int, int]:
     """Return how many runs of the task the dashboard has counted, and how many of them failed."""
-    with closing(sqlite3.connect(database)) as connection:
-        rows = connection.execute(
-            f"SELECT COALESCE(SUM(count), 0), COALESCE(SUM(failed), 0) FROM {MetricRow._meta.db_table} WHERE kind = ? AND name = ?",
-            (Kind.OPERATION.value, TASK),
-        )
-        runs, failed = rows.fetchone()
-        return int(runs), int(failed)
+    runs = kept_in(database, kind="operation", name=TASK)
+    return sum(one.count for one in runs), sum(one.failed for one in runs)
 
 
 def test_what_the_quota_held_back_is_told_when_the_worker_shuts_down(broker: str, variables: dict[str, str]) -> None:

@@ -13,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db.models import Sum
 
 from crm_monitoring.dashboard.metrics.sketch import Sketch
-from crm_monitoring.dashboard.models import MetricRow
 from tests.dashboard.databases import a_postgresql, databases_of_vendors
+from tests.dashboard.traffic import kept
 from tests.e2e.processes import Server
 from tests.e2e.servers import GUNICORN, UVICORN, serve
 from tests.e2e.waiting import DEADLINE_S, wait_for
@@ -112,17 +111,14 @@ def _burst(server: Server, requests: int, seed: int) -> Counter[tuple[str, int]]
 
 
 def _counted(alias: str) -> Counter[tuple[str, int]]:
-    """Return what the rows say, in the form that `_burst` does."""
-    rows = MetricRow.objects.using(alias).filter(kind="request").values("name")
-    totals = rows.annotate(all=Sum("count"), found=Sum("redirected"), missing=Sum("rejected"), broken=Sum("failed"))
+    """Return what was counted, in the form that `_burst` does."""
     counted: Counter[tuple[str, int]] = Counter()
-    for row in totals:
-        others = {302: row["found"], 404: row["missing"], 500: row["broken"]}
-        counted.update({(row["name"], status): count for status, count in others.items()})
-        counted[row["name"], 200] += row["all"] - sum(others.values())
+    for one in kept(alias, kind="request"):
+        others = {302: one.redirected, 404: one.rejected, 500: one.failed}
+        counted.update({(one.name, status): count for status, count in others.items()})
+        counted[one.name, 200] += one.count - sum(others.values())
     return counted
 
 
 def _measured(alias: str) -> int:
-    sketches = MetricRow.objects.using(alias).filter(kind="request").values_list("sketch", flat=True)
-    return Sketch.sum(Sketch.from_bytes(bytes(sketch)) for sketch in sketches).count
+    return Sketch.sum(one.sketch for one in kept(alias, kind="request")).count

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +13,8 @@ from uuid import uuid4
 
 import pytest
 
-from crm_monitoring.dashboard.models import Kind, MetricRow
 from tests import redis_server
+from tests.dashboard.traffic import kept_in
 from tests.e2e.processes import Process
 from tests.e2e.receiver import Receiver
 from tests.e2e.waiting import wait_for
@@ -208,10 +207,6 @@ def test_a_job_that_is_killed_is_one_event(kind: str, variables: dict[str, str],
 
 def _counted(database: str, kind: str) -> tuple[int, int]:
     """Return how many runs of its jobs the dashboard has counted, and how many of them failed."""
-    with closing(sqlite3.connect(database)) as connection:
-        rows = connection.execute(
-            f"SELECT COALESCE(SUM(count), 0), COALESCE(SUM(failed), 0) FROM {MetricRow._meta.db_table} WHERE kind = ? AND name IN (?, ?)",
-            (Kind.OPERATION.value, *map(RUNNERS[kind].job.format, ("succeeds", "fails"))),
-        )
-        runs, failed = rows.fetchone()
-        return int(runs), int(failed)
+    names = [RUNNERS[kind].job.format(job) for job in ("succeeds", "fails")]
+    of_jobs = [one for one in kept_in(database, kind="operation") if one.name in names]
+    return sum(one.count for one in of_jobs), sum(one.failed for one in of_jobs)

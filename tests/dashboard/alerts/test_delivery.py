@@ -21,7 +21,8 @@ from crm_monitoring.dashboard.alerts import channels, delivery, problems, schedu
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.metrics import collector
 from crm_monitoring.dashboard.models import Delivery, Issue, Lease
-from crm_monitoring.dashboard.store import alerts, deliveries, leases
+from crm_monitoring.dashboard.store import alerts, deliveries
+from crm_monitoring.dashboard.store import clock as store_clock
 from tests.conftest import MemoryTransport
 from tests.dashboard.databases import ALIAS
 from tests.dashboard.happenings import happen, measure
@@ -50,8 +51,9 @@ def second() -> Iterator[Hook]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock by which messages are due."""
     clock = Clock(time.time())
-    for module in (delivery, scheduler, leases):
+    for module in (delivery, scheduler):
         monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(store_clock, "now", clock)
     return clock
 
 
@@ -464,7 +466,7 @@ def test_all_processes_together_look_once_in_fifteen_seconds(
     monkeypatch.setattr(scheduler, "monotonic", ticking)
     monkeypatch.setattr(scheduler, "sleep", lambda seconds: setattr(ticking, "now", ticking.now + seconds))
     happen()
-    Lease.objects.using(ALIAS).create(name="alerts", until=time.time() + 60)
+    Lease.objects.using(ALIAS).create(name="alerts", until=time.time() + 18)
 
     done = scheduler.run_round()
     scheduler.after_flush()

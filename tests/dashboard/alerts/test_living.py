@@ -323,7 +323,7 @@ def test_a_round_costs_the_same_with_many_old_issues(configure: Any, django_asse
         happen(f"problem {number}", moment=NOW - 9_000)
     scheduler.evaluate(NOW)
 
-    with django_assert_max_num_queries(25, using=ALIAS):
+    with django_assert_max_num_queries(30, using=ALIAS):
         scheduler.evaluate(NOW + 15)
 
     assert Delivery.objects.using(ALIAS).count() == 0

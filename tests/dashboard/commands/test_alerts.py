@@ -56,7 +56,7 @@ def test_what_a_channel_does_not_take_is_said(configure: Any, settings: Any) -> 
 
 def test_where_another_process_has_just_looked_it_says_so(configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "EVERY_SECONDS", 0.0)
-    Lease.objects.using("dashboard").create(name="alerts", until=time.time() + 60)
+    Lease.objects.using("dashboard").create(name="alerts", until=time.time() + 4)
 
     assert manage() == "Another process has just evaluated the rules.\n"
 

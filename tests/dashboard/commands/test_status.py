@@ -7,6 +7,7 @@ import json
 import re
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
-from crm_monitoring.dashboard.models import Issue, Kind, MetricRow
+from crm_monitoring.dashboard.metrics.counters import Metric
+from crm_monitoring.dashboard.models import Issue, RollUp
+from tests.dashboard import traffic as traffic_of
 from tests.dashboard.traffic import errors, measured
 
 pytestmark = pytest.mark.django_db
@@ -26,8 +29,7 @@ def status(*args: str, **options: Any) -> str:
     return out.getvalue()
 
 
-def write(*rows: MetricRow) -> None:
-    MetricRow.objects.bulk_create(rows)
+write = partial(traffic_of.write, "default")
 
 
 def issue(title: str) -> None:
@@ -42,7 +44,7 @@ def traffic() -> None:
         measured("GET organisations/", [100.0] * 95 + [2_000.0] * 5, at=now - 60, failed=2),
         measured("GET kpis/", [1_300.0] * 20, at=now - 60, environment="staging"),
         measured("GET organisations/", [100.0] * 60, at=now - 25 * 3_600, failed=3),
-        measured("import_organisations", [3_000.0], at=now - 60, kind=Kind.OPERATION),
+        measured("import_organisations", [3_000.0], at=now - 60, kind=Metric.OPERATION),
         errors("a", 12, at=now - 60),
         errors("a", 6, at=now - 25 * 3_600),
     )
@@ -110,8 +112,8 @@ def test_nothing_is_wider_than_eighty_columns() -> None:
     name = "GET " + "very/long/route/" * 12
     write(
         measured(name[:200], [12_345_678.0] * 3, at=now),
-        measured(name[:200], [1.0], at=now, kind=Kind.OPERATION),
-        *(errors(f"some_kind_of_loss_{number}", 10**9, at=now, kind=Kind.LOSS) for number in range(9)),
+        measured(name[:200], [1.0], at=now, kind=Metric.OPERATION),
+        *(errors(f"some_kind_of_loss_{number}", 10**9, at=now, kind=Metric.LOSS) for number in range(9)),
     )
     issue("ValueError: " + "no " * 90)
 
@@ -119,7 +121,9 @@ def test_nothing_is_wider_than_eighty_columns() -> None:
 
 
 def test_what_was_dropped_is_told_by_kind() -> None:
-    write(errors("inbox", 1_200, at=time.time(), kind=Kind.LOSS), errors("metrics", 3, at=time.time(), kind=Kind.LOSS))
+    write(
+        errors("inbox", 1_200, at=time.time(), kind=Metric.LOSS), errors("metrics", 3, at=time.time(), kind=Metric.LOSS)
+    )
 
     assert status().endswith("Dropped: inbox 1,200, metrics 3\n")
 
@@ -177,10 +181,10 @@ def test_an_unknown_environment_is_an_error(traffic: None) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_without_tables_it_says_what_to_do() -> None:
     with connection.schema_editor() as editor:
-        editor.delete_model(MetricRow)
+        editor.delete_model(RollUp)
     try:
         with pytest.raises(CommandError, match="has `manage.py migrate` been run"):
             status()
     finally:
         with connection.schema_editor() as editor:
-            editor.create_model(MetricRow)
+            editor.create_model(RollUp)

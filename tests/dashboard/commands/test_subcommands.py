@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from time import time
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.apps import apps
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from crm_monitoring.dashboard.models import MetricRow
 from crm_monitoring.management.commands import monitoring as command
 from crm_monitoring.management.commands.monitoring import Subcommand
+from tests.dashboard.measured import counts
+from tests.dashboard.traffic import measured, write
 
 ROOT = Path(__file__).parents[3]
 GREETING = """
@@ -90,26 +91,19 @@ def test_the_dashboard_adds_its_own() -> None:
 @pytest.mark.django_db
 def test_prune_says_what_it_did(monitoring: Any) -> None:
     monitoring(RETENTION_DAYS=7)
-    deleted, compacted = time() - 8 * 86_400, time() - 3 * 86_400
-    for position, started in enumerate((deleted, compacted, compacted, time())):
-        MetricRow.objects.create(
-            batch=uuid4(),
-            position=position,
-            kind="request",
-            started=int(started) // 60 * 60,
-            environment="production",
-            name="GET /",
-            count=1,
-        )
+    for at in (time() - 8 * 86_400, time() - 3_600, time() - 3_600, time()):
+        write("default", measured("GET ok/", [1.0], at=at))
 
     told = manage("prune")
 
-    assert told == (
-        "Compacted 1 rows.\n"
-        "Deleted what was older than 7 days: 1 metric rows, 0 visits, 0 events, 0 slow transactions, 0 issues.\n"
+    assert re.fullmatch(
+        r"Rolled up \d+ rows and merged 0 visits\.\n"
+        r"Deleted what was older than 7 days: [12] roll-ups, 0 visits, 0 events, 0 slow transactions, 0 issues, "
+        r"0 of their places, 0 of their users\.\n",
+        told,
     )
-    assert MetricRow.objects.count() == 2
-    assert manage("prune").startswith("Compacted 0 rows.")
+    assert counts("default") == {"GET ok/": 3}
+    assert manage("prune").startswith("Rolled up 0 rows ")
 
 
 def test_prune_says_what_keeps_it_from_pruning(monitoring: Any) -> None:

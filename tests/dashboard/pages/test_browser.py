@@ -20,8 +20,9 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
-from crm_monitoring.dashboard.models import Deploy, Event, Issue, Kind, MetricRow, Visit
-from tests.dashboard.traffic import errors, measured
+from crm_monitoring.dashboard.metrics.counters import Metric
+from crm_monitoring.dashboard.models import Deploy, Event, Issue, Visit
+from tests.dashboard.traffic import errors, measured, write
 
 CHROMIUM = shutil.which("chromium") or ""
 
@@ -91,16 +92,17 @@ def visit(chromium: Any, site: LiveServer, complaints: list[str]) -> Iterator[Ca
 def traffic() -> None:
     """Some traffic of the last hour, and some of last week."""
     now = time.time()
-    MetricRow.objects.bulk_create(
-        [
+    write(
+        "default",
+        *[
             measured("GET organisations/", [100.0] * 90 + [2_000.0] * 10, at=now - 600, failed=2),
             measured("GET organisations/{pk}/", [50.0] * 40, at=now - 1_200),
             measured("GET kpis/", [700.0] * 5, at=now - 1_800, environment="staging"),
             measured("GET old/", [10.0] * 500, at=now - 4 * 86_400),
-            measured("import_organisations", [3_000.0], at=now - 600, kind=Kind.OPERATION),
+            measured("import_organisations", [3_000.0], at=now - 600, kind=Metric.OPERATION),
             errors("abc", 12, at=now - 600),
-            errors("event", 3, at=now - 600, kind=Kind.LOSS),
-        ]
+            errors("event", 3, at=now - 600, kind=Metric.LOSS),
+        ],
     )
     Visit.objects.bulk_create(
         Visit(started=int(now) // 300 * 300, environment="production", user=f"{number:032}") for number in range(15)
@@ -268,7 +270,7 @@ def test_page_refreshes_itself_and_leaves_alone_what_the_reader_did(
     page.get_by_role("link", name="Apdex").focus()
     page.evaluate("scrollTo(0, 300)")
     page.evaluate("document.querySelector('.figure[data-key=errors] .value').marked = true")
-    MetricRow.objects.bulk_create([errors("abc", 5)])
+    write("default", errors("abc", 5))
 
     page.clock.run_for(REFRESH_MS)
 
@@ -385,7 +387,7 @@ def test_dark_scheme_is_dark(visit: Any, traffic: None) -> None:
 
 @pytest.mark.parametrize("width", [320, 360, 768, 1280])
 def test_page_never_scrolls_sideways(visit: Any, traffic: None, width: int) -> None:
-    MetricRow.objects.bulk_create([measured("GET " + "averylongsegmentwithoutend" * 7, [1.0] * 200)])
+    write("default", measured("GET " + "averylongsegmentwithoutend" * 7, [1.0] * 200))
 
     page = visit(viewport={"width": width, "height": 740})
 

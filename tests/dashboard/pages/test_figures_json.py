@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from crm_monitoring.dashboard.models import Deploy, Issue, Kind, MetricRow
+from crm_monitoring.dashboard.metrics.counters import Metric
+from crm_monitoring.dashboard.models import Deploy, Issue
+from tests.dashboard import traffic as traffic_of
 from tests.dashboard.traffic import errors, measured
 
 pytestmark = pytest.mark.django_db
@@ -43,8 +46,7 @@ def figures(reader: Client) -> Callable[..., Any]:
     return ask
 
 
-def write(*rows: MetricRow) -> None:
-    MetricRow.objects.bulk_create(rows)
+write = partial(traffic_of.write, "default")
 
 
 def test_figures_have_what_is_now_and_what_was_before(figures: Callable[..., Any]) -> None:
@@ -52,9 +54,9 @@ def test_figures_have_what_is_now_and_what_was_before(figures: Callable[..., Any
     write(
         measured("GET a/", [100.0] * 3 + [300.0], at=now - 60, failed=1),
         measured("GET b/", [50.0] * 2, at=now - 25 * 3_600),
-        measured("import", [70.0], at=now - 60, kind=Kind.OPERATION),
+        measured("import", [70.0], at=now - 60, kind=Metric.OPERATION),
         errors("a", 5, at=now - 60),
-        errors("inbox", 2, at=now - 60, kind=Kind.LOSS),
+        errors("inbox", 2, at=now - 60, kind=Metric.LOSS),
     )
 
     found = figures()

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from html.parser import HTMLParser
 from typing import Any
 
@@ -18,8 +19,10 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from crm_monitoring import faults
-from crm_monitoring.dashboard.models import Deploy, Issue, Kind, MetricRow, Visit
+from crm_monitoring.dashboard.metrics.counters import Metric
+from crm_monitoring.dashboard.models import Deploy, Flush, Issue, RollUp, Visit
 from crm_monitoring.dashboard.pages.filters import ROWS
+from tests.dashboard import traffic as traffic_of
 from tests.dashboard.traffic import errors, measured
 
 pytestmark = pytest.mark.django_db
@@ -44,8 +47,8 @@ def reader(staff: User) -> Client:
 
 @pytest.fixture
 def write() -> Callable[..., None]:
-    """Write metric rows."""
-    return lambda *rows: MetricRow.objects.bulk_create(rows) and None
+    """Write what was counted."""
+    return partial(traffic_of.write, "default")
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def traffic(write: Callable[..., None]) -> None:
         measured("GET organisations/{pk}/", [50.0] * 40, at=now - 300, release="1.4.1"),
         measured("GET kpis/", [700.0] * 5, at=now - 600, environment="staging"),
         measured("GET organisations/", [100.0] * 50, at=now - 90_000),
-        measured("import_organisations", [3_000.0], at=now - 60, kind=Kind.OPERATION),
+        measured("import_organisations", [3_000.0], at=now - 60, kind=Metric.OPERATION),
         errors("abc", 12, at=now - 60),
         errors("abc", 6, at=now - 90_000),
     )
@@ -229,12 +232,12 @@ def test_page_asks_a_bounded_number_of_queries(reader: Client, traffic: None) ->
 def test_page_says_what_to_do_where_the_tables_are_missing(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults, "reraise", False)
     with connection.schema_editor() as editor:
-        editor.delete_model(MetricRow)
+        editor.delete_model(RollUp)
     try:
         response = reader.get(ADDRESS)
     finally:
         with connection.schema_editor() as editor:
-            editor.create_model(MetricRow)
+            editor.create_model(RollUp)
 
     assert response.status_code == 503
     assert "manage.py migrate --database default" in response.text
@@ -407,7 +410,7 @@ def test_newest_issues_lead_to_their_pages(reader: Client, traffic: None) -> Non
 
 def test_page_says_whose_numbers_these_are(reader: Client, traffic: None) -> None:
     text = page(reader)
-    oldest = datetime.fromtimestamp(MetricRow.objects.earliest("started").started, UTC)
+    oldest = datetime.fromtimestamp(Flush.objects.earliest("started").started, UTC)
 
     assert "From all processes that write to the database “default”" in text
     assert f'Measured since: <time datetime="{oldest.isoformat()}">' in text
@@ -415,7 +418,7 @@ def test_page_says_whose_numbers_these_are(reader: Client, traffic: None) -> Non
 
 
 def test_page_says_what_was_dropped(reader: Client, write: Callable[..., None]) -> None:
-    write(measured("GET organisations/", [1.0]), errors("event", 1_234, kind=Kind.LOSS))
+    write(measured("GET organisations/", [1.0]), errors("event", 1_234, kind=Metric.LOSS))
 
     assert "event (1,234)." in page(reader)
 
@@ -443,9 +446,9 @@ def test_hostile_text_stays_text(reader: Client, write: Callable[..., None]) -> 
     now = timezone.now()
     write(
         measured(HOSTILE, [1.0], environment=HOSTILE[:64], release=HOSTILE),
-        measured(HOSTILE, [1.0], kind=Kind.OPERATION),
+        measured(HOSTILE, [1.0], kind=Metric.OPERATION),
         errors(HOSTILE, 1, release=HOSTILE),
-        errors(HOSTILE, 1, kind=Kind.LOSS),
+        errors(HOSTILE, 1, kind=Metric.LOSS),
     )
     Issue.objects.create(
         fingerprint="abc",
