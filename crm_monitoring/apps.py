@@ -20,6 +20,7 @@ from crm_monitoring.on_import import when_imported
 _RUNNERS = {
     "celery": "celery",
     "dramatiq": "dramatiq",
+    "huey": "huey",
     "rq": "rq",
 }
 

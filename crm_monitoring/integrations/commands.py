@@ -19,8 +19,9 @@ from crm_monitoring.sentry import is_held
 from crm_monitoring.units import COMMAND, begin_unit, end_unit
 from crm_monitoring.work import Unit, current_work
 
-# What these run is the work of others: requests, tests, what a person types. And `monitoring test` waits for its own events.
-_NO_UNITS = frozenset(("monitoring", "runserver", "shell", "test", "testserver"))
+# What these run is the work of others: requests, tests, what a person types, jobs. And `monitoring test` waits for its own events.
+_WORKERS = ("db_worker", "qcluster", "rqworker", "rqworker-pool", "run_huey", "rundramatiq")
+_NO_UNITS = frozenset(("monitoring", "runserver", "shell", "test", "testserver", *_WORKERS))
 
 # Nobody wants to know how long `migrate` takes at P95.
 _NOT_COUNTED = ("django.", "crm_monitoring.")

@@ -16,6 +16,7 @@ WINGS = {
         "middleware",  # it is a middleware of django-structlog, so that its settings and signals count
     },
     "dramatiq": {"integrations"},
+    "huey": {"integrations"},
     "orjson": {
         "rendering",
         "dashboard",

@@ -48,6 +48,7 @@ RUNNERS = {
         ("-m", "dramatiq", "-p", "2", "-t", "2", "tests.e2e.project.runners.dramatiq"),
         job="{}",
     ),
+    "huey": Runner(("huey",), ("manage.py", "run_huey", "-w", "2"), "huey.contrib.djhuey"),
     "rq": Runner(("rq", "django_rq"), ("manage.py", "rqworker", "{queue}"), "django_rq"),
 }
 KILLING = ("rq",)
