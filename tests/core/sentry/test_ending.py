@@ -106,3 +106,10 @@ def test_a_child_that_sends_nothing_starts_over_all_the_same(
     client._tell_held_back()
 
     assert sentry.envelopes == []
+
+
+def test_what_a_child_crashes_with_is_an_unhandled_event(sentry: MemoryTransport) -> None:
+    process.crash(ValueError("in the child"))
+
+    (event,) = sentry.events
+    assert event["exception"]["values"][-1]["mechanism"] == {"type": "process", "handled": False}

@@ -27,6 +27,7 @@ from crm_monitoring.sentry.transport import register_receiver, unregister_receiv
 from tests import breakages, views
 from tests.clients import ASGIClient, WSGIClient
 from tests.conftest import Lines, MemoryTransport
+from tests.e2e.waiting import wait_for
 
 Way = Callable[[], None]
 
@@ -588,3 +589,25 @@ def test_a_crash_is_told_whatever_the_truth_of_its_exception(
     assert [record.error for record in records] == ["Falsy"]
     assert lines.one("request_failed")["status"] == 500
     assert [event["exception"]["values"][-1]["type"] for event in sentry.events] == ["Falsy"]
+
+
+# -- what is held for long ------------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_goes_on_tells_of_its_failure_in_time(
+    wsgi: WSGIClient, sentry: MemoryTransport, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "MAX_HELD_SECONDS", 0.1)
+
+    def view(request: HttpRequest) -> HttpResponse:
+        breakages.logged_in_an_except_block()
+        wait_for(lambda: sentry.events, "event")
+        return HttpResponse()
+
+    settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": [path("slow/", view)]})
+    answer = wsgi.get("/slow/")
+
+    (event,) = sentry.events
+    assert event["tags"]["request_id"] == answer.headers["X-Request-ID"]
+    assert event["request"]["url"].endswith("/slow/")
+    assert event["transaction"] == "GET slow/"
