@@ -33,13 +33,13 @@ def event(title: str = "no such category", **given: Any) -> dict[str, Any]:
 
 def happen(title: str = "no such category", moment: float | None = None, **given: Any) -> Issue:
     """Let an issue happen once."""
-    body = event(title, level=given.get("level", "error"))
+    body = event(title, level=given.get("level", "error"), **given.get("event", {}))
     recorded = issue_writer.record(
         Occurrence(
             event_id=uuid4().hex,
             moment=moment or time(),
             environment=given.get("environment", "production"),
-            release="1.0",
+            release=given.get("release", "1.0"),
             endpoint=given.get("endpoint", "POST buy/"),
             body=dumps(body),
             group=group_of(body),

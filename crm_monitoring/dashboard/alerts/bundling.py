@@ -68,11 +68,9 @@ def _why_to_wait(channels: Collection[str], issue_rules: Collection[str], now: f
 
 def alerts_of(changes: Sequence[Change], now: float) -> list[Alert]:
     """Return the alerts that the issues of a message get, with what was found of them."""
-    return [_told(change, now) for change in changes]
+    return [_told(change.alert, change.finding, now) for change in changes if change.finding]
 
 
-def _told(change: Change, now: float) -> Alert:
-    alert, finding = change.alert, change.finding
-    if finding is not None:
-        alert.title, alert.value, alert.since = finding.title, finding.value, finding.since or moment_of(now)
+def _told(alert: Alert, finding: Finding, now: float) -> Alert:
+    alert.title, alert.value, alert.since = finding.title, finding.value, finding.since or moment_of(now)
     return alert

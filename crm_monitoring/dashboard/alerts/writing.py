@@ -168,8 +168,7 @@ def _is_counted(change: Change) -> bool:
 
 def _facts_of(change: Change, issue: Issue, page: EventPage | None) -> Iterator[tuple[str, str]]:
     view = issues.get(issue.pk)
-    if change.finding is not None:
-        yield _("Measured"), change.rule.measured(change.finding.value)
+    yield _("Measured"), change.rule.measured(change.finding.value if change.finding else None)
     for name, values in (
         (_("Environment"), [sighting.environment for sighting in view.sightings]),
         (_("Endpoint"), [sighting.endpoint for sighting in view.sightings]),

@@ -69,7 +69,7 @@ class Command(BaseCommand):
         try:
             self._say_which() if action is None else subcommands[action](self).run(**options)
             self.stdout.flush()
-        except BrokenPipeError:
+        except BrokenPipeError:  # pragma: no cover - a test has a process of its own for it
             # Python would try to write what is left once more as it ends, and complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -90,6 +90,16 @@ def test_a_dry_run_says_where_too_little_was_measured(configure: Any) -> None:
     assert "  production: does not fire, not enough data\n" in manage("--dry-run")
 
 
+def test_a_dry_run_needs_no_channel(monitoring: Any, a_sqlite: str) -> None:
+    monitoring(DASHBOARD_DATABASE=a_sqlite)
+    measure("error", count=3, name="a")
+
+    told = manage("--dry-run")
+
+    assert "  production: does not fire, 3 errors a minute\n" in told
+    assert told.endswith("Nobody would be notified: CRM_MONITORING['ALERT_CHANNELS'] is empty.\n")
+
+
 def measured_ms(told: str) -> str:
     return told.partition("production: fires, ")[2].partition(" ms")[0]
 
