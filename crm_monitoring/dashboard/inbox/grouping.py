@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 from crm_monitoring.dashboard.inbox.untrusted import items, mapping
 from crm_monitoring.dashboard.texts import one_line, string
-from crm_monitoring.extending import pattern
+from crm_monitoring.extending import SENTRY_LEVELS, pattern
 
 TITLE_LENGTH = 300
 LOGGER_LENGTH = 200
-LEVELS = ("debug", "info", "warning", "error", "fatal")
 
 _DEFAULT = pattern(r"\{\{\s*default\s*\}\}")
 # In this order: a UUID holds hexadecimal digits, and those hold numbers.
@@ -63,7 +62,7 @@ def group_of(event: Mapping[str, Any]) -> Group:
 
 def _level(event: Mapping[str, Any]) -> str:
     level = event.get("level")
-    return level if level in LEVELS else "error"
+    return level if level in SENTRY_LEVELS else "error"
 
 
 def _digest(parts: list[str]) -> str:
