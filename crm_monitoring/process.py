@@ -154,9 +154,10 @@ class Life:
         self._finalize()
 
     def _finalize(self) -> None:
-        sys.modules["multiprocessing.util"].Finalize(None, self._end_worker, exitpriority=_LAST)
+        sys.modules["multiprocessing.util"].Finalize(None, self.end_worker, exitpriority=_LAST)
 
-    def _end_worker(self) -> None:
+    def end_worker(self) -> None:
+        """Do what a child of `multiprocessing` has to do when it ends; nothing in any other process."""
         # It is called by Python's own end too, which is for whoever has registered with it.
         if sys.modules["multiprocessing.process"].parent_process() is not None:
             self._end_child()

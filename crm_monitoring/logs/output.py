@@ -12,7 +12,8 @@ from typing import TextIO
 from crm_monitoring import faults, process
 
 LOST_LINES = "log_lines"
-_STALL_SECONDS = 1.0
+STALL_SECONDS = 1.0
+"""How long a line waits for whoever reads the output."""
 
 
 class StandardOutput:
@@ -66,7 +67,7 @@ class StandardOutput:
                 rest = memoryview(rest)[written:] if self._is_torn else b""
             except BlockingIOError:
                 # A pipe that its other end set to non-blocking: wait for room, but not for ever.
-                if not select.select([], [descriptor], [], _STALL_SECONDS)[1]:
+                if not select.select([], [descriptor], [], STALL_SECONDS)[1]:
                     raise
 
 

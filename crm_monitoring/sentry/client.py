@@ -137,7 +137,7 @@ def _start_in_context(asked: _Asked) -> BaseClient:
     sentry_sdk.get_global_scope().set_client(client)
     libraries.follow(leave_out=UNWANTED)
     _silence_the_sdk(client)
-    ending.prepare(_tell_held_back)
+    ending.prepare(tell_held_back)
     process.at_end(_stay_closed, process.Stage.WRITE)
     return client
 
@@ -225,7 +225,7 @@ def held_back() -> dict[str, int]:
     return {} if started is None else started.gate.held_back()
 
 
-def _tell_held_back() -> None:
+def tell_held_back() -> None:
     """Say at the end of the process how many events the quota has held back."""
     held = held_back()
     if held and sentry_sdk.get_client().transport is not None:

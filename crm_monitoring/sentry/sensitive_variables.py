@@ -57,12 +57,12 @@ def hide_marked(event: Event, hint: Hint, request: HttpRequest | None) -> None:
 
 def _hide_variables(event: Event, hint: Hint, request: HttpRequest | None) -> None:
     exc_info = (hint or {}).get("exc_info")
-    hidden = _hidden(exc_info[1], request) if exc_info and exc_info[1] is not None else {}
+    hidden = hidden_by_place(exc_info[1], request) if exc_info and exc_info[1] is not None else {}
     for frame in _frames_of(event) if hidden else ():
         (frame.get("vars") or {}).update(hidden.get((frame.get("abs_path"), frame.get("lineno")), {}))
 
 
-def _hidden(error: BaseException, request: HttpRequest | None) -> dict[Any, Part]:
+def hidden_by_place(error: BaseException, request: HttpRequest | None) -> dict[Any, Part]:
     """Return what to show in place of variables, by place. A place that two frames share hides what either has marked."""
     hidden: dict[Any, Part] = {}
     for place, live in _live_frames(error):

@@ -292,7 +292,7 @@ def test_the_end_of_no_child_is_left_to_python(life: Life) -> None:
     told: list[str] = []
     life.at_end(lambda: told.append("ended"), Stage.WRITE)
 
-    life._end_worker()
+    life.end_worker()
 
     assert told == []
 
@@ -302,7 +302,7 @@ def test_the_end_of_a_child_is_not(life: Life, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("multiprocessing.process.parent_process", lambda: "the parent")
     life.at_end(lambda: told.append("ended"), Stage.WRITE)
 
-    life._end_worker()
+    life.end_worker()
 
     assert told == ["ended"]
 

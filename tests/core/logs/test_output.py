@@ -271,7 +271,7 @@ def test_a_line_that_was_torn_does_not_spoil_the_next(
     pipe: tuple[int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("crm_monitoring.logs.output._STALL_SECONDS", 0.05)
+    monkeypatch.setattr("crm_monitoring.logs.output.STALL_SECONDS", 0.05)
     stdout()
     os.set_blocking(pipe[1], False)
     output.write(b"x" * PIPE_SIZE + b"\n")

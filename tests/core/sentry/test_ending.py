@@ -68,7 +68,7 @@ def test_what_was_held_back_is_one_event(monitoring: Any, transport: MemoryTrans
     for _ in range(3):
         capture_message("flood")
 
-    client._tell_held_back()
+    client.tell_held_back()
 
     told = transport.events[-1]
     assert (told["message"], told["level"]) == ("events_held_back", "warning")
@@ -76,7 +76,7 @@ def test_what_was_held_back_is_one_event(monitoring: Any, transport: MemoryTrans
 
 
 def test_where_nothing_was_held_back_there_is_no_event(sentry: MemoryTransport) -> None:
-    client._tell_held_back()
+    client.tell_held_back()
 
     assert sentry.events == []
 
@@ -103,7 +103,7 @@ def test_a_child_that_sends_nothing_starts_over_all_the_same(
     sentry_sdk.get_global_scope().set_client(None)
 
     process.start_over()
-    client._tell_held_back()
+    client.tell_held_back()
 
     assert sentry.envelopes == []
 

@@ -168,7 +168,7 @@ def test_reading_the_marks_evaluates_no_lazy_object(sentry: MemoryTransport) -> 
     with pytest.raises(ValueError, match="x") as raised:
         fail()
 
-    assert marks._hidden(raised.value, None) == {}
+    assert marks.hidden_by_place(raised.value, None) == {}
 
 
 def test_where_the_marks_cannot_be_read_no_variable_leaves(
@@ -178,7 +178,7 @@ def test_where_the_marks_cannot_be_read_no_variable_leaves(
         raise RuntimeError
 
     monkeypatch.setattr(faults, "reraise", False)
-    monkeypatch.setattr(marks, "_hidden", fail)
+    monkeypatch.setattr(marks, "hidden_by_place", fail)
 
     server.post("/takes-form/", b"colour=heliotrope", **FORM)
 
