@@ -15,11 +15,11 @@ from crm_monitoring.sentry.sdk import Event, Hint, Part
 from crm_monitoring.work import current_work, url_scrubber
 
 HELD_BACK = "events_held_back"
-_UNWANTED_ATTRIBUTES = frozenset(("process.command_args",))
 
 # What no view of a trace shows, and every span repeats.
 _UNWANTED_SPAN_FIELDS = frozenset(("same_process_as_parent",))
 _UNWANTED_SPAN_DATA = frozenset(("thread.id", "thread.name"))
+_UNWANTED_ATTRIBUTES = _UNWANTED_SPAN_DATA | {"process.command_args"}
 _COLUMNS = re.compile(r"SELECT (?:DISTINCT )?[\w\"`.]++(?:, [\w\"`.]++){3,}+ FROM ")
 
 

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sentry_sdk
@@ -11,6 +12,7 @@ from django.core.management import call_command
 
 from crm_monitoring import sentry
 from crm_monitoring.sentry import sdk
+from tests.conftest import MemoryTransport
 
 WING = Path(sdk.__file__).parent
 
@@ -59,3 +61,12 @@ def test_the_command_names_what_the_installed_version_cannot_do(
     call_command("monitoring", "check")
 
     assert f"What sentry_sdk {version('sentry-sdk')} cannot do\n  There are no transactions." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [("off", False), ("denylist", True)])
+def test_cookies_are_wanted_where_the_project_collects_them(
+    monitoring: Any, transport: MemoryTransport, mode: str, wanted: bool
+) -> None:
+    monitoring(SENTRY_OPTIONS={"transport": transport, "data_collection": {"cookies": {"mode": mode}}})
+
+    assert sdk.collects_cookies() is wanted

@@ -13,7 +13,7 @@ from crm_monitoring.sentry import tuning
 from crm_monitoring.sentry.transport import MemoryTransport
 
 _OF_THE_MOMENT = re.compile(
-    r'"[0-9a-f]{16}(?:[0-9a-f]{16})?"|[0-9a-f-]{36}|\d{4}-\d\d-\d\dT[0-9:.]+Z|0x[0-9a-f]+|\d+\.\d+'
+    r'"[0-9a-f]{16}(?:[0-9a-f]{16})?"|[0-9a-f-]{36}|\d{4}-\d\d-\d\dT[0-9:.]+Z|0x[0-9a-f]+|\d{12,}|\d+\.\d+'
 )
 BODY = b'{"name": "ada", "password": "hunter2", "rows": [[1, 2.5, null], {"deep": {"er": [true]}}]}'
 
