@@ -101,7 +101,7 @@ def _work_of(request: HttpRequest) -> Request | None:
     return work if work is not None and work.request is request else None
 
 
-# -- the doors: what is guarded, so that no failure of ours is one of the request -----------------------------------------
+# -- guarded, so that no failure of ours is one of the request -----------------------------------------
 
 
 @faults.guarded

@@ -208,7 +208,7 @@ class _Run:
         )
 
 
-# -- the doors: what is guarded, so that no failure of ours is one of the operation ---------------------------------------
+# -- guarded, so that no failure of ours is one of the operation ---------------------------------------
 
 
 @faults.guarded

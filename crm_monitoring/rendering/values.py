@@ -24,7 +24,7 @@ from crm_monitoring.foreign import is_of_value
 
 Event = dict[Any, Any]
 
-# Keys that are no text make every line dearer, and are rare.
+# Keys that are no text make every line more expensive, and are rare.
 _OPTIONS = (orjson.OPT_UTC_Z, orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
 _MAX_DEPTH = 12
 _MAX_ITEMS = 10_000

@@ -33,31 +33,33 @@ class Timed(Rule):
         start = floor_to(now, MINUTE) - self.window
         for environment, names in alerts.tallies(self.counted, start, now).items():
             if self.counts_in(environment):
-                for subject, tally in self._subjects(names):
-                    yield self._judged(environment, subject, tally)
+                for subject, counters in self._subjects(names):
+                    yield self._judged(environment, subject, counters)
 
     def _subjects(self, names: Mapping[str, Counters]) -> Iterator[tuple[str, Counters]]:
         if self.endpoints or self.counted is Metric.OPERATION:
-            yield from ((name, tally) for name, tally in names.items() if not self.endpoints or name in self.endpoints)
+            yield from (
+                (name, counters) for name, counters in names.items() if not self.endpoints or name in self.endpoints
+            )
             return
         total = Counters()
-        for tally in names.values():
-            total.add(tally)
+        for counters in names.values():
+            total.add(counters)
         yield "", total
 
-    def _judged(self, environment: str, subject: str, tally: Counters) -> Finding:
-        value = self.figure(tally) if tally.count >= self.minimum else None
+    def _judged(self, environment: str, subject: str, counters: Counters) -> Finding:
+        value = self.figure(counters) if counters.count >= self.minimum else None
         return Finding(
             environment=environment,
             subject=subject,
             title=subject,
             value=value,
-            requests=tally.count,
+            requests=counters.count,
             is_breach=value is not None and self.breaks(value),
         )
 
     @abstractmethod
-    def figure(self, tally: Counters) -> float | None:
+    def figure(self, counters: Counters) -> float | None:
         """Return what is compared with the threshold, of at least one request."""
 
     def breaks(self, value: float) -> bool:
@@ -73,11 +75,11 @@ class Slow(Timed):
     threshold: float = key(1000.0, parsing.number(), "Milliseconds.")
     of: str = key("p95", parsing.choice(("p95", "average", "any"), "a measure of durations"), "p95, average or any.")
 
-    def figure(self, tally: Counters) -> float | None:
+    def figure(self, counters: Counters) -> float | None:
         """Return milliseconds."""
         if self.of == "p95":
-            return tally.sketch.quantile(0.95)
-        return tally.slowest_ms if self.of == "any" else tally.duration_ms / tally.count
+            return counters.sketch.quantile(0.95)
+        return counters.slowest_ms if self.of == "any" else counters.duration_ms / counters.count
 
     def describe(self) -> str:
         """Return what it looks for."""
@@ -118,9 +120,9 @@ class ApdexBelow(Timed):
 
     threshold: float = key(0.7, parsing.number(0, 1), "Apdex, from 0 to 1.")
 
-    def figure(self, tally: Counters) -> float | None:
+    def figure(self, counters: Counters) -> float | None:
         """Return the Apdex."""
-        return tally.apdex
+        return counters.apdex
 
     def breaks(self, value: float) -> bool:
         """Whether it is too low."""
@@ -142,9 +144,9 @@ class FailedPercent(Timed):
 
     threshold: float = key(5.0, parsing.number(0, 100), "Percent of requests.")
 
-    def figure(self, tally: Counters) -> float | None:
+    def figure(self, counters: Counters) -> float | None:
         """Return percent."""
-        return PERCENT * tally.failed / tally.count
+        return PERCENT * counters.failed / counters.count
 
     def describe(self) -> str:
         """Return what it looks for."""
