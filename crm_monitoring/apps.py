@@ -19,6 +19,7 @@ from crm_monitoring.on_import import when_imported
 # What a process imports that asks for jobs or runs them, and which module of ours knows them.
 _RUNNERS = {
     "celery": "celery",
+    "django_q.signals": "django_q",
     "dramatiq": "dramatiq",
     "huey": "huey",
     "rq": "rq",

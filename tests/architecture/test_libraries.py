@@ -11,6 +11,7 @@ from tests.architecture.house import MODULES, NAME, Module, defined, is_private,
 WINGS = {
     "celery": {"integrations"},
     "channels": {"integrations"},
+    "django_q": {"integrations"},
     "django_structlog": {
         "integrations",
         "middleware",  # it is a middleware of django-structlog, so that its settings and signals count

@@ -18,3 +18,10 @@ if "E2E_RUNNER_APP" in os.environ:
 if "E2E_REDIS" in os.environ:
     RQ_QUEUES = {os.environ["E2E_QUEUE"]: {"URL": os.environ["E2E_REDIS"]}}
     HUEY = {"name": os.environ["E2E_QUEUE"], "immediate": False, "connection": {"url": os.environ["E2E_REDIS"]}}
+    Q_CLUSTER = {
+        "name": os.environ["E2E_QUEUE"],
+        "redis": os.environ["E2E_REDIS"],
+        "workers": 2,
+        "timeout": 30,
+        "retry": 60,
+    }
