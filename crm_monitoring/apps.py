@@ -18,6 +18,7 @@ from crm_monitoring.on_import import when_imported
 
 # What a process imports that asks for jobs or runs them, and which module of ours knows them.
 _RUNNERS = {
+    "apscheduler.executors.base": "apscheduler",
     "celery": "celery",
     "django_q.signals": "django_q",
     "dramatiq": "dramatiq",

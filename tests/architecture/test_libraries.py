@@ -9,6 +9,7 @@ import pytest
 from tests.architecture.house import MODULES, NAME, Module, defined, is_private, private, room
 
 WINGS = {
+    "apscheduler": {"integrations"},
     "celery": {"integrations"},
     "channels": {"integrations"},
     "django_q": {"integrations"},
