@@ -14,6 +14,11 @@ def string(value: Any, limit: int = MAX_TEXT) -> str:
     return "" if value is None else cut(text(value), limit)
 
 
+def in_any_charset(line: str) -> str:
+    """Return `line` without what columns of some databases cannot hold: MySQL's utf8 has no emoji, LATIN1 but Western letters."""
+    return line.encode("latin-1", "replace").decode("latin-1")
+
+
 def one_line(value: Any, length: int) -> str:
     """Return `value` as one line of at most `length` characters that every database takes: no NUL, no lone surrogate."""
     line = " ".join(string(value).replace("\0", "\ufffd").split())

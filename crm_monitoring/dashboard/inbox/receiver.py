@@ -14,7 +14,7 @@ from time import time
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from django.db import DataError, Error
+from django.db import Error
 
 from crm_monitoring import faults
 from crm_monitoring.dashboard import config
@@ -23,7 +23,7 @@ from crm_monitoring.dashboard.inbox.untrusted import integer, mapping, moment
 from crm_monitoring.dashboard.metrics import collector, hashed
 from crm_monitoring.dashboard.models import ENVIRONMENT_LENGTH, NAME_LENGTH, RELEASE_LENGTH
 from crm_monitoring.dashboard.schedule import note_failure
-from crm_monitoring.dashboard.store import issue_writer
+from crm_monitoring.dashboard.store import is_values_fault, issue_writer
 from crm_monitoring.dashboard.store.issue_writer import About, Occurrence, Slow
 from crm_monitoring.dashboard.texts import one_line, string
 from crm_monitoring.extending import Envelope, after_fork, pattern, sentry_status
@@ -109,9 +109,9 @@ class _Waiting(Generic[T]):
             if one is None:
                 return
             try:
-                self._record(one)
+                self._record_somehow(one)
             except Exception as error:
-                if isinstance(error, Error) and not isinstance(error, DataError):
+                if isinstance(error, Error) and not is_values_fault(error):
                     # To the end: should it be this one's own fault after all, the next flush begins with another.
                     self._move_to_end(one)
                     raise
@@ -120,6 +120,14 @@ class _Waiting(Generic[T]):
                 faults.record("Writing an event to the inbox", error)
             else:
                 self._remove(one)
+
+    def _record_somehow(self, one: T) -> None:
+        try:
+            self._record(one)
+        except Error as error:
+            if not is_values_fault(error):
+                raise
+            self._record(one.in_any_charset())
 
     def _first(self) -> T | None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crm_monitoring.dashboard.store import clock, flushes, rollups, upkeep
 from crm_monitoring.dashboard.store.answers import Unanswered, answered, silent_since
-from crm_monitoring.dashboard.store.connection import aside, database, snapshot, timeout_s, transaction
+from crm_monitoring.dashboard.store.connection import aside, database, is_values_fault, snapshot, timeout_s, transaction
 from crm_monitoring.dashboard.store.links import Link, is_callers, lend
 from crm_monitoring.dashboard.store.spans import floor_to
 
@@ -18,6 +18,7 @@ __all__ = [
     "floor_to",
     "flushes",
     "is_callers",
+    "is_values_fault",
     "lend",
     "rollups",
     "silent_since",

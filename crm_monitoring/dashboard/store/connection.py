@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from math import ceil
 from typing import Any, NamedTuple, TypeVar
 
-from django.db import Error, IntegrityError, OperationalError, connections
+from django.db import DataError, Error, IntegrityError, OperationalError, connections
 from django.db import transaction as transactions
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -18,6 +18,9 @@ from crm_monitoring.dashboard.models import Lease
 from crm_monitoring.extending import watch_query
 
 T = TypeVar("T")
+
+_REFUSED_VALUES = ((1366,), (3988,))
+"""Of MySQL: a text that the character set of its column does not have."""
 
 LOCK_MS = 250
 """How long a flush waits for somebody's lock before it leaves its turn to a later one."""
@@ -49,6 +52,11 @@ def database() -> str:
 def timeout_s() -> float:
     """Return how long the dashboard waits for its database to connect, and for the answer to a statement."""
     return config.get().DASHBOARD_TIMEOUT
+
+
+def is_values_fault(error: Exception) -> bool:
+    """Whether a statement was refused for what it holds, so that it will be for ever: no outage. MySQL has numbers for some."""
+    return isinstance(error, DataError | IntegrityError) or error.args[:1] in _REFUSED_VALUES
 
 
 # -- transactions ---------------------------------------------------------------------------------------------------------

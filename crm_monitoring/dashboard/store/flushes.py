@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from time import monotonic
 from uuid import UUID, uuid4
 
-from django.db import DataError, IntegrityError
+from django.db import Error
 
 from crm_monitoring import faults
 from crm_monitoring.dashboard.metrics import LOST, Names, collector
 from crm_monitoring.dashboard.models import Flush, Visit
 from crm_monitoring.dashboard.store import clock
-from crm_monitoring.dashboard.store.connection import transaction
+from crm_monitoring.dashboard.store.connection import is_values_fault, transaction
 from crm_monitoring.extending import after_fork
 
 KEPT_S = 600
@@ -96,7 +96,9 @@ def _write_or_lose(batch: Batch) -> None:
         return
     try:
         add(batch)
-    except (DataError, IntegrityError):
+    except Error as error:
+        if not is_values_fault(error):
+            raise
         # Its own fault, and so for ever: what comes after it shall not wait.
         faults.lose(LOST, batch.count)
 

@@ -8,9 +8,9 @@ first statement of it writes: so it waits for its turn, on SQLite too, in place 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Greatest, Least
@@ -22,6 +22,7 @@ from crm_monitoring.dashboard.inbox.grouping import Group
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Sighting, SlowTransaction
 from crm_monitoring.dashboard.store import connection as store
 from crm_monitoring.dashboard.store.connection import database
+from crm_monitoring.dashboard.texts import in_any_charset
 
 SLOW_KEPT = 50
 
@@ -43,6 +44,13 @@ class About:
     endpoint: str
     body: bytes
 
+    def in_any_charset(self) -> Self:
+        """Return the same with texts that columns of any character set take; its body, which has all, is in none."""
+        texts: dict[str, Any] = {
+            name: in_any_charset(getattr(self, name)) for name in ("environment", "release", "endpoint")
+        }
+        return replace(self, **texts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Occurrence(About):
@@ -57,6 +65,11 @@ class Occurrence(About):
     group: Group
     count: int = 1
     user: str = ""
+
+    def in_any_charset(self) -> Self:
+        """Return the same, its group's texts too."""
+        group = Group(self.group.fingerprint, *map(in_any_charset, self.group[1:]))
+        return replace(About.in_any_charset(self), group=group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
