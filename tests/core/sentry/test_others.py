@@ -19,7 +19,7 @@ from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 
 from crm_monitoring import capture_message, checks, init_sentry, process
 from crm_monitoring.sentry import status
-from crm_monitoring.sentry.sdk import EventScrubber
+from crm_monitoring.sentry.sdk import STREAMS_ONLY, EventScrubber
 from tests.conftest import MemoryTransport
 from tests.e2e.receiver import Receiver
 
@@ -95,7 +95,8 @@ def test_each_failure_is_one_event_wherever_their_init_stands(site: Any, moment:
         assert event["transaction"] == f"GET {name}/"
         assert (event["environment"], event["release"]) == ("theirs", "their-1.0")
     (crash,) = shared.events(at, "raises")
-    assert crash["exception"]["values"][-1]["mechanism"] == {"type": "django", "handled": False}
+    mechanism = crash["exception"]["values"][-1]["mechanism"]
+    assert (mechanism["type"], mechanism["handled"]) == ("django", False)
     assert crash["tags"]["theirs"] == "saw the secret"
     assert len(shared.events(at, "floods")) == 3
     assert "hunter2" not in json.dumps([item.payload for item in at.items])
@@ -137,7 +138,7 @@ def test_the_sdks_own_integration_of_django_may_be_named(
         (event,) = shared.events(shared.theirs, name)
         assert name in event["transaction"]
     transactions = [transaction["transaction"] for transaction in shared.theirs.payloads("transaction")]
-    assert len(transactions) == len(set(transactions)) == 6
+    assert len(transactions) == len(set(transactions)) == (0 if STREAMS_ONLY else 6)
     assert "hunter2" not in json.dumps([item.payload for item in shared.theirs.items])
 
 
