@@ -221,7 +221,7 @@ def test_a_job_carries_nothing_of_the_job_before(sentry: MemoryTransport, lines:
             except ValueError:
                 logger.warning("job_given_up")
 
-    run(work_through_the_queue, "rqworker")
+    run(work_through_the_queue, "work_queue")
 
     one, two = sentry.events
     assert (one["transaction"], two["transaction"]) == ("renamed", "job_second")
@@ -239,12 +239,12 @@ def test_what_runs_around_it_goes_on_as_before(sentry: MemoryTransport, lines: L
         logger.info("job_given_up")
         capture_message("said")
 
-    call(loop, "rqworker")
+    call(loop, "work_queue")
 
     line, (_, said) = lines.one("job_given_up"), sentry.events
-    assert line["command"] == "rqworker" and "job_id" not in line
+    assert line["command"] == "work_queue" and "job_id" not in line
     assert line["request_id"] != lines.one("unit_failed")["request_id"]
-    assert said["transaction"] == "manage.py rqworker"
+    assert said["transaction"] == "manage.py work_queue"
     assert said["tags"]["queue"] == "high" and "job_id" not in said["tags"]
 
 
@@ -257,7 +257,7 @@ def test_who_reports_it_outside_once_more_gets_the_same_id(sentry: MemoryTranspo
             logger.exception("job_failed")
             assert capture_exception(error) == sentry.events[0]["event_id"]
 
-    call(loop, "rqworker")
+    call(loop, "work_queue")
 
     (event,) = sentry.events
     assert not breakages.is_handled(event)

@@ -140,7 +140,7 @@ def test_the_jobs_of_a_command_that_goes_on_are_written_in_time(a_sqlite: str, l
         flushing.join()
         assert counts(a_sqlite, "operation") == {"send_invoices": 2}
 
-    call(work_through_the_queue, "rqworker")
+    call(work_through_the_queue, "work_queue")
 
 
 def test_a_task_that_fails_is_written_at_once(a_sqlite: str, live: Clock) -> None:
