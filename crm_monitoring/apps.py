@@ -21,6 +21,7 @@ _RUNNERS = {
     "apscheduler.executors.base": "apscheduler",
     "celery": "celery",
     "django_q.signals": "django_q",
+    "django_tasks.signals": "django_tasks",
     "dramatiq": "dramatiq",
     "huey": "huey",
     "rq": "rq",

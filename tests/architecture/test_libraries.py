@@ -17,6 +17,7 @@ WINGS = {
         "integrations",
         "middleware",  # it is a middleware of django-structlog, so that its settings and signals count
     },
+    "django_tasks": {"integrations"},
     "dramatiq": {"integrations"},
     "huey": {"integrations"},
     "orjson": {

@@ -25,3 +25,5 @@ if "E2E_REDIS" in os.environ:
         "timeout": 30,
         "retry": 60,
     }
+    if os.environ["E2E_RUNNER_APP"] == "django_tasks_db":
+        TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
