@@ -35,23 +35,27 @@ class _Finder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the spec of a module that is awaited, as the others find it, None of each other."""
-        # Taken out first, for the others are asked by the same road.
+        # Taken out meanwhile, for the others are asked by the same road.
         callbacks = _awaited.pop(fullname, None)
         if callbacks is None:
             return None
-        spec = find_spec(fullname)
+        try:
+            spec = find_spec(fullname)
+        finally:
+            # Whoever looks for the module need not import it.
+            _awaited[fullname] = callbacks
         if spec is not None and isinstance(spec.loader, SourceFileLoader):
-            _follow(spec.loader, callbacks)
+            _follow(spec.loader, fullname)
         return spec
 
 
-def _follow(loader: SourceFileLoader, callbacks: Sequence[Callable[[], object]]) -> None:
-    """Call `callbacks` when `loader`, which is this one module's, has run its code."""
+def _follow(loader: SourceFileLoader, name: str) -> None:
+    """Call who waits for the module when `loader`, which is this one module's, has run its code."""
     plain = loader.exec_module
 
     def exec_module(module: ModuleType) -> None:
         plain(module)
-        for callback in callbacks:
+        for callback in _awaited.pop(name, ()):
             faults.guarded(callback)()
 
     loader.exec_module = exec_module  # type: ignore[method-assign]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,20 @@ def test_a_library_that_fails_fails_as_ever(library: Library) -> None:
         importlib.import_module(name)
 
     assert seen == []
+
+
+def test_to_look_for_a_library_or_to_fail_to_import_it_is_not_to_have_imported_it(
+    library: Library, tmp_path: Path
+) -> None:
+    name = library("awaited_and_looked_for", "raise ImportError('not yet')")
+    seen: list[str] = []
+    when_imported(name, lambda: seen.append("imported"))
+
+    assert find_spec(name) is not None
+    with pytest.raises(ImportError, match="not yet"):
+        importlib.import_module(name)
+    assert seen == []
+    library(name, "value = 'a longer one, for Python looks at the size'")
+    importlib.import_module(name)
+
+    assert seen == ["imported"]
