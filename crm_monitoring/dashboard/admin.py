@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from crm_monitoring.dashboard import models
-from crm_monitoring.dashboard.inbox.untrusted import indented
+from crm_monitoring.dashboard.inbox import indented
 from crm_monitoring.dashboard.store import database, issues
 
 

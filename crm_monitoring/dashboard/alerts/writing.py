@@ -20,7 +20,7 @@ from crm_monitoring.dashboard.alerts.messages import Message
 from crm_monitoring.dashboard.alerts.rules import MINUTE, Rule
 from crm_monitoring.dashboard.alerts.rules.errors import ErrorRate
 from crm_monitoring.dashboard.models import Alert, Event, Issue
-from crm_monitoring.dashboard.pages.presentation import EventPage, Frame, present
+from crm_monitoring.dashboard.presentation import EventPage, Frame, present
 from crm_monitoring.dashboard.store import alerts, deploys, issues
 from crm_monitoring.extending import scrub_text
 

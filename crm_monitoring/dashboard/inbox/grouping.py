@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from crm_monitoring.dashboard.inbox.untrusted import items, mapping
+from crm_monitoring.dashboard.store import Group
 from crm_monitoring.dashboard.texts import one_line, string
 from crm_monitoring.extending import SENTRY_LEVELS, pattern
 
@@ -23,23 +24,6 @@ _VARIABLE = (
     (pattern(r"\b(?=[a-f]*[0-9])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
     (pattern(r"[0-9]+(?:[.,:][0-9]+)*"), "<number>"),
 )
-
-
-class Group(NamedTuple):
-    """
-    The issue that an event belongs to.
-
-    Attributes:
-        fingerprint: 64 hexadecimal digits, the same for all events of the issue.
-        title: "ValueError: no such category", or the message.
-        place: "organisations.views in create"; empty where there is no stack.
-    """
-
-    fingerprint: str
-    title: str
-    place: str
-    logger: str
-    level: str
 
 
 def group_of(event: Mapping[str, Any]) -> Group:

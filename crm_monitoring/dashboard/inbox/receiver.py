@@ -23,8 +23,7 @@ from crm_monitoring.dashboard.inbox.untrusted import integer, mapping, moment
 from crm_monitoring.dashboard.metrics import collector, hashed
 from crm_monitoring.dashboard.models import ENVIRONMENT_LENGTH, NAME_LENGTH, RELEASE_LENGTH
 from crm_monitoring.dashboard.schedule import note_failure
-from crm_monitoring.dashboard.store import is_values_fault, issue_writer
-from crm_monitoring.dashboard.store.issue_writer import About, Occurrence, Slow
+from crm_monitoring.dashboard.store import About, Occurrence, Slow, is_values_fault, issue_writer
 from crm_monitoring.dashboard.texts import one_line, string
 from crm_monitoring.extending import Envelope, after_fork, pattern, sentry_status
 from crm_monitoring.rendering import dumps

@@ -34,7 +34,7 @@ from crm_monitoring.dashboard.pages.lists import (
     query_with,
     select,
 )
-from crm_monitoring.dashboard.pages.presentation import level_of, present
+from crm_monitoring.dashboard.presentation import level_of, present
 from crm_monitoring.dashboard.store import issues
 from crm_monitoring.dashboard.store.issues import EventView, IssueFilters, Sort
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 
-from crm_monitoring.dashboard.inbox.untrusted import indented
+from crm_monitoring.dashboard.inbox import indented
 from crm_monitoring.dashboard.store import issues
 from crm_monitoring.dashboard.store.issues import IssueFilters, Page, TransactionFilters
 

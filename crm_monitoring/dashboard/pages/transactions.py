@@ -16,8 +16,8 @@ from crm_monitoring.dashboard.pages import formatting
 from crm_monitoring.dashboard.pages.access import dashboard_view
 from crm_monitoring.dashboard.pages.links import figures_of
 from crm_monitoring.dashboard.pages.lists import Link, as_json, page_number, paging, places, query_with
-from crm_monitoring.dashboard.pages.presentation import present, user_of
 from crm_monitoring.dashboard.pages.waterfall import arrange, db_share
+from crm_monitoring.dashboard.presentation import present, user_of
 from crm_monitoring.dashboard.store import issues
 from crm_monitoring.dashboard.store.issues import TransactionFilters
 

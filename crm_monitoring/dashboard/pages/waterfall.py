@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crm_monitoring.dashboard.inbox.untrusted import Pair, mapping, moment, objects, pairs
+from crm_monitoring.dashboard.inbox import Pair, mapping, moment, objects, pairs
 from crm_monitoring.dashboard.texts import string
 
 MAX_SPANS = 500

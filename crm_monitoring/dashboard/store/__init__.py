@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from crm_monitoring.dashboard.store import clock, flushes, rollups, upkeep
+from crm_monitoring.dashboard.store import clock, flushes, issue_writer, rollups, upkeep
 from crm_monitoring.dashboard.store.answers import Unanswered, answered, silent_since
 from crm_monitoring.dashboard.store.connection import aside, database, is_values_fault, snapshot, timeout_s, transaction
+from crm_monitoring.dashboard.store.issue_writer import About, Group, Occurrence, Slow
 from crm_monitoring.dashboard.store.links import Link, is_callers, lend
 from crm_monitoring.dashboard.store.spans import floor_to
 
 __all__ = [
+    "About",
+    "Group",
     "Link",
+    "Occurrence",
+    "Slow",
     "Unanswered",
     "answered",
     "aside",
@@ -19,6 +24,7 @@ __all__ = [
     "flushes",
     "is_callers",
     "is_values_fault",
+    "issue_writer",
     "lend",
     "rollups",
     "silent_since",

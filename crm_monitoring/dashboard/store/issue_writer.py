@@ -18,13 +18,29 @@ from django.db.transaction import set_rollback
 
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.fields import MomentField, moment_of
-from crm_monitoring.dashboard.inbox.grouping import Group
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Sighting, SlowTransaction
 from crm_monitoring.dashboard.store import connection as store
 from crm_monitoring.dashboard.store.connection import database
 from crm_monitoring.dashboard.texts import in_any_charset
 
 SLOW_KEPT = 50
+
+
+class Group(NamedTuple):
+    """
+    The issue that an event belongs to.
+
+    Attributes:
+        fingerprint: 64 hexadecimal digits, the same for all events of the issue.
+        title: "ValueError: no such category", or the message.
+        place: "organisations.views in create"; empty where there is no stack.
+    """
+
+    fingerprint: str
+    title: str
+    place: str
+    logger: str
+    level: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

@@ -23,8 +23,8 @@ from crm_monitoring.dashboard.inbox.untrusted import (
     pairs,
     pretty,
 )
-from crm_monitoring.dashboard.pages.presentation import EventPage, SourceLine, present
 from crm_monitoring.dashboard.pages.waterfall import arrange
+from crm_monitoring.dashboard.presentation import EventPage, SourceLine, present
 from crm_monitoring.dashboard.texts import MAX_TEXT, string
 from tests.clients import WSGIClient
 from tests.conftest import MemoryTransport

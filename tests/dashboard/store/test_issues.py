@@ -15,10 +15,17 @@ import pytest
 from django.db import Error, connections
 from django.utils import timezone
 
-from crm_monitoring.dashboard.inbox.grouping import Group
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Sighting, SlowTransaction
 from crm_monitoring.dashboard.store import issues
-from crm_monitoring.dashboard.store.issue_writer import SLOW_KEPT, Occurrence, Recorded, Slow, record, record_slow
+from crm_monitoring.dashboard.store.issue_writer import (
+    SLOW_KEPT,
+    Group,
+    Occurrence,
+    Recorded,
+    Slow,
+    record,
+    record_slow,
+)
 from crm_monitoring.dashboard.store.issues import (
     IssueFilters,
     Sort,
