@@ -70,7 +70,8 @@ def main() -> None:
 
 
 def measure_the_page(connection: BaseDatabaseWrapper) -> None:
-    from crm_monitoring.dashboard.store.figures import WINDOWS, read
+    from crm_monitoring.dashboard.store import WINDOWS
+    from crm_monitoring.dashboard.store.figures import read
 
     print(f"{'window':24}{'queries':>8}{'requests':>10}{'CPU ms':>10}{'median':>10}{'max ms':>10}")
     for window in WINDOWS.values():

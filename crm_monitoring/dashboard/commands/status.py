@@ -19,8 +19,8 @@ from django.utils.translation import ngettext
 from crm_monitoring.dashboard.models import Issue
 from crm_monitoring.dashboard.pages.document import document
 from crm_monitoring.dashboard.pages.formatting import NOTHING, change, count, milliseconds, percent, score
-from crm_monitoring.dashboard.store import database
-from crm_monitoring.dashboard.store.figures import DEFAULT_WINDOW, WINDOWS, Change, Figures, Measured, knows, read
+from crm_monitoring.dashboard.store import DEFAULT_WINDOW, WINDOWS, database
+from crm_monitoring.dashboard.store.figures import Change, Figures, Measured, knows, read
 from crm_monitoring.extending import Subcommand
 
 WIDTH = 80

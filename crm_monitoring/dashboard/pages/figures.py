@@ -7,7 +7,8 @@ from django.views.decorators.http import require_safe
 
 from crm_monitoring.dashboard.pages.access import dashboard_view
 from crm_monitoring.dashboard.pages.document import document
-from crm_monitoring.dashboard.store.figures import DEFAULT_WINDOW, WINDOWS, knows, read
+from crm_monitoring.dashboard.store import DEFAULT_WINDOW, WINDOWS
+from crm_monitoring.dashboard.store.figures import knows, read
 
 
 @dashboard_view

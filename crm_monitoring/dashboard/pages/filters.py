@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 from django.http import QueryDict
 
 from crm_monitoring.dashboard.models import ENVIRONMENT_LENGTH
-from crm_monitoring.dashboard.store.figures import DEFAULT_WINDOW, WINDOWS, Measured, Window
+from crm_monitoring.dashboard.store import DEFAULT_WINDOW, WINDOWS, Window
+from crm_monitoring.dashboard.store.figures import Measured
 
 SORTS: Mapping[str, Callable[[Measured], float | str]] = {
     "name": lambda measured: measured.name,

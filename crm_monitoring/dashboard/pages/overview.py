@@ -18,8 +18,8 @@ from crm_monitoring.dashboard.pages.alerts import now_firing
 from crm_monitoring.dashboard.pages.cards import headline, own, quality, window_name
 from crm_monitoring.dashboard.pages.drawings import draw
 from crm_monitoring.dashboard.pages.filters import Choice, choice_of
-from crm_monitoring.dashboard.store import database
-from crm_monitoring.dashboard.store.figures import WINDOWS, Figures, Point, read
+from crm_monitoring.dashboard.store import WINDOWS, database
+from crm_monitoring.dashboard.store.figures import Figures, Point, read
 
 REFRESH_SECONDS = 15
 MIDDLEWARE = "crm_monitoring.middleware.MonitoringMiddleware"

@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from crm_monitoring.dashboard.metrics.counters import Metric
 from crm_monitoring.dashboard.models import Deploy, Issue, Sighting, Visit
-from crm_monitoring.dashboard.store.figures import WINDOWS, Change, knows, read
+from crm_monitoring.dashboard.store import WINDOWS
+from crm_monitoring.dashboard.store.figures import Change, knows, read
 from tests.dashboard import traffic
 from tests.dashboard.traffic import Counted, errors, measured, roll_up
 

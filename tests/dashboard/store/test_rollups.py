@@ -13,8 +13,8 @@ from django.db import OperationalError, connections
 from crm_monitoring.dashboard.metrics import sums
 from crm_monitoring.dashboard.metrics.counters import Metric
 from crm_monitoring.dashboard.models import Flush, RollUp
-from crm_monitoring.dashboard.store import aside, gathering, rollups
-from crm_monitoring.dashboard.store.figures import WINDOWS, Figures, read
+from crm_monitoring.dashboard.store import WINDOWS, aside, gathering, rollups
+from crm_monitoring.dashboard.store.figures import Figures, read
 from crm_monitoring.dashboard.store.spans import LADDER, Span, floor_to
 from tests.dashboard.metrics.test_flushing import is_down, somebody_else
 from tests.dashboard.traffic import Counted, errors, flush_of, kept, measured, roll_up, write
