@@ -22,7 +22,7 @@ from crm_monitoring.dashboard.alerts.evaluation import Step
 from crm_monitoring.dashboard.alerts.messages import from_json
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Alert, Delivery, Deploy, Event, Issue, SlowTransaction
-from crm_monitoring.dashboard.store import alerts, deliveries, deploys, figures, issues, leases, upkeep
+from crm_monitoring.dashboard.store import WINDOWS, alerts, deliveries, deploys, figures, issues, leases, upkeep
 from tests.dashboard.bodies import Page, hostile_transaction, keep_slow
 from tests.dashboard.happenings import happen, measure
 from tests.dashboard.measured import request as a_request
@@ -170,7 +170,7 @@ def test_what_the_collector_counts_is_in_the_figures(each_database: str) -> None
 
     assert flushing.flush()
 
-    read = figures.read(figures.WINDOWS["1h"])
+    read = figures.read(WINDOWS["1h"])
     assert (read.requests.now, read.failed.now, read.active_users.now) == (1, 1, 1)
     assert (len(read.deploys), len(read.issues)) == (1, 1)
     assert read.source.newest is not None
