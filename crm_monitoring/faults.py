@@ -87,10 +87,15 @@ def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            record(function.__name__, error)
+            record(_name_of(function), error)
             return None
 
     return guard
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    # A `partial` has no name of its own.
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _guarded_of_one(function: Callable[..., T]) -> Callable[..., T | None]:
@@ -99,7 +104,7 @@ def _guarded_of_one(function: Callable[..., T]) -> Callable[..., T | None]:
         try:
             return function(one)
         except Exception as error:
-            record(function.__name__, error)
+            record(_name_of(function), error)
             return None
 
     return guard
@@ -111,7 +116,7 @@ def _guarded_of_two(function: Callable[..., T]) -> Callable[..., T | None]:
         try:
             return function(one, other)
         except Exception as error:
-            record(function.__name__, error)
+            record(_name_of(function), error)
             return None
 
     return guard

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -115,6 +116,11 @@ def _number_of_one(text: str, /) -> int:
 
 def _number_of_two(text: str, other: str, /) -> int:
     return int(text) + int(other)
+
+
+def test_a_guarded_partial_is_named_by_what_it_is() -> None:
+    assert faults.guarded(partial(_number, "seven"))() is None
+    assert faults.sentences() == ["partial failed 1 time, last with ValueError."]
 
 
 SHAPES = [(_number, ("7",)), (_number_of_one, ("7",)), (_number_of_two, ("5", "2"))]
