@@ -16,9 +16,9 @@ import orjson
 import pytest
 import sentry_sdk
 import structlog
-from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started, setting_changed
-from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from sentry_sdk import integrations
 
@@ -197,12 +197,12 @@ def records() -> Iterator[list[Record]]:
 
 @pytest.fixture
 def wsgi(settings: Any) -> WSGIClient:
-    return WSGIClient(get_wsgi_application())
+    return WSGIClient(WSGIHandler())
 
 
 @pytest.fixture
 def asgi(settings: Any) -> ASGIClient:
-    return ASGIClient(get_asgi_application())
+    return ASGIClient(ASGIHandler())
 
 
 @pytest.fixture(params=["wsgi", "asgi"])

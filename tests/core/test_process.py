@@ -271,9 +271,10 @@ def test_a_child_of_multiprocessing_is_followed_to_its_end(life: Life) -> None:
 def test_a_child_that_has_begun_before_we_came_is_followed_to_its_end(life: Life) -> None:
     reading, writing = os.pipe()
 
-    end_of(lambda: life.at_end(lambda: os.write(writing, b"ended"), Stage.WRITE))
+    end_of(lambda: life.at_end(lambda: os.write(writing, b"."), Stage.WRITE))
 
-    assert os.read(reading, 99) == b"ended"
+    # Later Pythons call what is registered with atexit in such a child too, and an end may be told of twice.
+    assert os.read(reading, 99) in (b".", b"..")
     os.close(reading)
     os.close(writing)
 
