@@ -20,6 +20,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
+from crm_monitoring.dashboard import flushing
 from crm_monitoring.dashboard.metrics.counters import Metric
 from crm_monitoring.dashboard.models import Deploy, Event, Issue, Visit
 from tests.dashboard.traffic import errors, measured, write
@@ -163,12 +164,13 @@ def test_every_figure_is_that_of_the_traffic(visit: Any, traffic: None, complain
     assert complaints == []
 
 
-def test_real_requests_are_seen_at_once(visit: Any, site: LiveServer, complaints: list[str]) -> None:
+def test_real_requests_are_seen_once_they_are_written(visit: Any, site: LiveServer, complaints: list[str]) -> None:
     page = visit()
     assert page.locator(".empty").count() == 1
 
     for path in ("/organisations/", "/organisations/", "/organisations/", "/kpis/"):
         page.request.get(site.url + path)
+    flushing.flush()
     page.get_by_role("link", name="Look again").click()
     page.wait_for_selector(".figure")
 
@@ -501,7 +503,7 @@ def test_other_pages_are_accessible_and_clean(
 def test_issue_is_accessible_and_fits_a_phone(visit: Any, site: LiveServer, complaints: list[str]) -> None:
     page = visit()
     page.request.get(site.url + "/break/error/")
-    sees(lambda: page.reload() is not None and Event.objects.exists())
+    sees(lambda: flushing.flush() and Event.objects.exists())
 
     page.goto(f"{site.url}/monitoring/issues/{Issue.objects.get().pk}/")
 
