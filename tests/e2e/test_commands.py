@@ -37,7 +37,7 @@ def run(variables: dict[str, str], told: Path) -> Run:
     return run
 
 
-def test_a_crash_is_one_event_and_prints_what_django_would(run: Run, receiver: Receiver) -> None:
+def test_a_crash_is_one_event_and_a_line_that_says_what_python_would_print(run: Run, receiver: Receiver) -> None:
     command = run("report_and_crash", 1, receiver.dsn)
 
     (event,) = receiver.payloads("event")
@@ -46,11 +46,13 @@ def test_a_crash_is_one_event_and_prints_what_django_would(run: Run, receiver: R
     assert value["mechanism"] == {"type": "command", "handled": False}
     assert event["contexts"]["log"] == {"events": ["import_failed"], "row": 3, "command": "works"}
     assert event["extra"] == {"file": "organisations.csv"}
-    assert re.findall(r", in (.+)", "\n".join(command.err)) == [
+    (line,) = [line for line in command.lines if line["event"] == "uncaught_exception"]
+    assert re.findall(r", in (.+)", line["exception"]) == [
         *("<module>", "main", "execute_from_command_line", "execute", "run_from_argv"),
         *("execute", "handle", "report_and_crash", "_fail"),
     ]
-    assert command.err[-1] == "ValueError: row 3 is broken"
+    assert line["exception"].endswith("ValueError: row 3 is broken")
+    assert command.err == []
 
 
 def test_a_crash_that_nobody_reports_is_one_event(run: Run, receiver: Receiver) -> None:

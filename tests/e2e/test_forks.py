@@ -50,7 +50,9 @@ def test_runserver_with_its_reloader_serves_and_writes_json(receiver: Receiver, 
     with Server("manage.py", "runserver", f"127.0.0.1:{port}", port=port, **development) as server:
         answer = server.get("/api/v1/broken")
 
-        wait_for(lambda: any("GET /api/v1/broken" in line for line in server.out), "line of the request")
+        wait_for(
+            lambda: any("/api/v1/broken" in line and "request_f" in line for line in server.out), "line of the request"
+        )
         receiver.about("event", answer.headers["X-Request-ID"])
 
     rest = [line for line in server.out if not re.match(TALK, line)]

@@ -14,7 +14,6 @@ if "E2E_TRACES_SAMPLE_RATE" in os.environ:
 if "E2E_RUNNER_APP" in os.environ:
     # Before the dashboard, so that the ids of its permissions stay.
     INSTALLED_APPS[1:1] = {"tests.e2e.project.runners": None, os.environ["E2E_RUNNER_APP"]: None}
-    SILENCED_SYSTEM_CHECKS = ["crm_monitoring.W040"]  # the pages have no address here
 if "E2E_REDIS" in os.environ:
     RQ_QUEUES = {os.environ["E2E_QUEUE"]: {"URL": os.environ["E2E_REDIS"]}}
     HUEY = {"name": os.environ["E2E_QUEUE"], "immediate": False, "connection": {"url": os.environ["E2E_REDIS"]}}

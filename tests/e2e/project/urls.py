@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 
+from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import include, path
 
@@ -56,4 +57,6 @@ urlpatterns = [
     path("stream/", stream),
     path("async-stream/", async_stream),
     path("health/", include("crm_monitoring.urls")),
+    path("monitoring/", include("crm_monitoring.dashboard.urls")),
+    path("login/", LoginView.as_view(), name="login"),
 ]
