@@ -150,9 +150,6 @@ def _is_outside_of_host() -> bool:
     return connection.connection is None or connection.get_autocommit()
 
 
-# -- the thread -----------------------------------------------------------------------------------------------------------
-
-
 class _Running:
     """The flush that runs, if one does; `again` if another was asked for meanwhile."""
 
@@ -182,10 +179,12 @@ class _Running:
         with self._lock:
             if not self.is_alive():
                 self._begin(lent)
-            else:
-                self._again = True
-                if monotonic() - self._began > max(_STUCK_S, 3 * store.timeout_s()):
-                    self._link.hang_up()
+                return
+            self._again = True
+            if lent is not None:
+                lent.close()
+            if monotonic() - self._began > max(_STUCK_S, 3 * store.timeout_s()):
+                self._link.hang_up()
 
     def _begin(self, lent: BaseDatabaseWrapper | None) -> None:
         self._note_beginning()
@@ -229,7 +228,8 @@ class _Running:
         return bool(Context().run(_write_all_aside))
 
     def start_over(self) -> None:
-        """Forget the flush, and close the connection."""
+        """Forget the flush, and close the connection once nobody uses it."""
+        self.join()
         self._link.close()
         self.__init__()  # type: ignore[misc]  # others hold it
 

@@ -65,12 +65,15 @@ class Link:
         self._used = self._kept or lent or self._made(alias)
         if lent is not None and lent is not self._used:
             lent.close()
+        callers = connections[alias]
         connections[alias] = self._used
         try:
             with aside() as connection:
                 yield connection
         finally:
-            self._leave(alias, self._used)
+            self._leave(self._used)
+            # A thread of the host's that comes here at its end goes on with its own.
+            connections[alias] = callers
 
     def _made(self, alias: str) -> BaseDatabaseWrapper:
         made = connections.create_connection(alias)
@@ -79,12 +82,11 @@ class Link:
         made.inc_thread_sharing()
         return made
 
-    def _leave(self, alias: str, used: BaseDatabaseWrapper) -> None:
+    def _leave(self, used: BaseDatabaseWrapper) -> None:
         self._used = None
         # What Django looks at to know whether it still works.
         used.close_if_unusable_or_obsolete()
         self._kept = used if used.connection is not None else None
-        del connections[alias]
 
     def close(self) -> None:
         """Close what is kept."""
