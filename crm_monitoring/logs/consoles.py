@@ -15,6 +15,9 @@ def is_console(handler: logging.Handler) -> bool:
     stream = getattr(handler, "stream", None)
     if stream is None or not isinstance(handler, logging.StreamHandler):
         return False
+    if getattr(stream, "closed", False):
+        # A console that was replaced since: to print there can only fail, and be told of on the new one.
+        return True
     consoles = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
     return stream in consoles or any(_is_same_file(stream, console) for console in consoles)
 

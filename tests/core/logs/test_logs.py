@@ -722,6 +722,8 @@ def test_a_line_of_a_server_is_left_out_only_while_a_request_of_ours_runs(
     rf: Any, lines: Lines, named: Callable[[str], None], logger_name: str
 ) -> None:
     about = {"status_code": 200}
+    # Another test may have configured Django's handlers anew, with a standard error that is closed by now.
+    setup.take_over()
 
     logging.getLogger(logger_name).warning("outside", extra=about)
     work.use(work.Request(rf.get("/"), "r-1", "GET"))
@@ -730,6 +732,22 @@ def test_a_line_of_a_server_is_left_out_only_while_a_request_of_ours_runs(
     logging.getLogger(logger_name).warning("named", extra=about)
 
     assert [line["event"] for line in lines.all()] == ["outside", "named"]
+
+
+def test_a_handler_whose_stream_is_closed_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logger_of_others = logging.getLogger("tests.closed")
+    logger_of_others.addHandler(handler)
+    stream.close()
+
+    try:
+        setup.take_over()
+        logger_of_others.warning("outside")
+    finally:
+        logger_of_others.removeHandler(handler)
+
+    assert capsys.readouterr().err == ""
 
 
 def test_what_a_project_says_by_djangos_logger_of_requests_is_kept(rf: Any, lines: Lines) -> None:
