@@ -48,6 +48,7 @@ _TRIMMED = "test_short_rows_are_not_trimmed"
 _ODD = {
     "test_an_odd_exception_is_one_event_too": "Untouchable",
     "test_an_exception_is_reported_whatever_its_truth": "Unboolable",
+    "test_an_exception_is_one_whatever_it_is_as_a_condition": "neither true nor false",
 }
 """Tests of odd exceptions, and the kind that is too odd."""
 
