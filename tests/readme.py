@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from enum import EnumType
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -187,6 +188,9 @@ def _value(thing: Any) -> str:
 
 def _call(name: str, thing: Any) -> str:
     try:
+        if isinstance(thing, EnumType):
+            # Nobody calls it, and each Python shows another way to.
+            return name
         signature = inspect.signature(thing)
     except ValueError:
         return name
