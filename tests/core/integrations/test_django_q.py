@@ -19,7 +19,8 @@ from tests import breakages
 from tests.conftest import Lines, MemoryTransport
 
 # Its configuration starts one, to see what system it runs on.
-pytestmark = pytest.mark.processes
+# A worker looks after the connections to the database before each task.
+pytestmark = [pytest.mark.processes, pytest.mark.django_db]
 
 logger = get_logger("tests.django_q")
 
