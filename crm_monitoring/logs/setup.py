@@ -31,7 +31,7 @@ STRUCTLOG_RECONFIGURED = (
 _observers: tuple[Processor, ...] = ()
 _guests: tuple[Processor, ...] = ()
 # What gives the host its logging back as it was, last step first.
-_undo: list[Callable[[], object]] = []
+undo: list[Callable[[], object]] = []
 
 
 def init_structured_logging(*observers: Processor) -> None:
@@ -110,7 +110,7 @@ def _logger_factory() -> structlog.stdlib.LoggerFactory:
 def take_over() -> None:
     """Let our handler write what consoles printed, once. Called again, it takes over what servers have added since."""
     root = logging.getLogger()
-    if not _undo:
+    if not undo:
         _take_over_globals(root)
     level = min((handler.level for handler in root.handlers if is_console(handler)), default=logging.NOTSET)
     for logger in _all_loggers():
@@ -125,25 +125,25 @@ def take_over() -> None:
 
 
 def _take_over_globals(root: logging.Logger) -> None:
-    _undo.append(partial(root.setLevel, root.level))
+    undo.append(partial(root.setLevel, root.level))
     # What prints warnings of loggers that have no handler, and do not propagate.
-    _undo.append(partial(setattr, logging, "lastResort", logging.lastResort))
+    undo.append(partial(setattr, logging, "lastResort", logging.lastResort))
     logging.lastResort = Handler(logging.WARNING)
-    _undo.extend(uncaught.watch())
+    undo.extend(uncaught.watch())
     shown_by = warnings.showwarning
     logging.captureWarnings(True)
     if warnings.showwarning is not shown_by:
-        _undo.append(partial(logging.captureWarnings, False))
+        undo.append(partial(logging.captureWarnings, False))
 
 
 def _let_go() -> None:
-    while _undo:
-        _undo.pop()()
+    while undo:
+        undo.pop()()
 
 
 def _add(logger: logging.Logger, handler: logging.Handler) -> None:
     logger.addHandler(handler)
-    _undo.append(partial(logger.removeHandler, handler))
+    undo.append(partial(logger.removeHandler, handler))
 
 
 def _all_loggers() -> Iterator[logging.Logger]:
@@ -156,7 +156,7 @@ def _all_loggers() -> Iterator[logging.Logger]:
 def _silence_consoles(logger: logging.Logger) -> None:
     for handler in [handler for handler in logger.handlers if is_console(handler)]:
         if not is_silenced(handler):
-            _undo.append(partial(handler.removeFilter, silence(cast(Any, handler))))
+            undo.append(partial(handler.removeFilter, silence(cast(Any, handler))))
         if not _is_printed(logger):
             ours = Handler(handler.level)
             # What silences theirs stands before their own filters.

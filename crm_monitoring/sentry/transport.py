@@ -128,20 +128,24 @@ class OrderedTransport(Transport):
 
     The SDK sends one envelope after the other from one queue of a hundred; with a server 50 ms away that is twenty a second,
     and whatever comes while the queue is full is dropped.
+
+    Attributes:
+        errors: Sends what tells of failures.
+        rest: Sends all else.
     """
 
     def __init__(self, options: Part) -> None:
         super().__init__(options)
         # What a first connection imports: a process that forks meanwhile has a child that can never import it.
         codecs.lookup("idna")
-        self._errors = CountingTransport(options)
-        self._rest = CountingTransport(options)
+        self.errors = CountingTransport(options)
+        self.rest = CountingTransport(options)
 
     def capture_envelope(self, envelope: Envelope) -> None:
         """Hand `envelope` to the receivers, and queue it with its like."""
         _receivers.call(envelope)
         is_urgent = any(item.type in _URGENT for item in envelope.items)
-        (self._errors if is_urgent else self._rest).capture_envelope(envelope)
+        (self.errors if is_urgent else self.rest).capture_envelope(envelope)
 
     def record_lost_event(
         self,
@@ -152,28 +156,28 @@ class OrderedTransport(Transport):
         quantity: int = 1,
     ) -> None:
         """Count a loss, and let the server know with the next envelope."""
-        self._rest.record_lost_event(reason, data_category, item, quantity=quantity)
+        self.rest.record_lost_event(reason, data_category, item, quantity=quantity)
 
     def flush(self, timeout: float, callback: Callable[[int, float], None] | None = None) -> None:
         """Wait until everything is sent, the errors first, at most `timeout` seconds."""
         deadline = monotonic() + timeout
         _queue_all()
-        self._errors.flush(timeout, callback)
-        self._rest.flush(max(_LEAST_FLUSH_SECONDS, deadline - monotonic()), callback)
+        self.errors.flush(timeout, callback)
+        self.rest.flush(max(_LEAST_FLUSH_SECONDS, deadline - monotonic()), callback)
 
     def kill(self) -> None:
         """Stop both senders."""
-        self._errors.kill()
-        self._rest.kill()
+        self.errors.kill()
+        self.rest.kill()
 
     def is_healthy(self) -> bool:
         """Whether both queues have room and no server asks to wait."""
-        return self._errors.is_healthy() and self._rest.is_healthy()
+        return self.errors.is_healthy() and self.rest.is_healthy()
 
     def start_over(self) -> None:
         """Forget what is queued and connected."""
-        self._errors.start_over()
-        self._rest.start_over()
+        self.errors.start_over()
+        self.rest.start_over()
 
 
 def _queue_all() -> None:

@@ -20,11 +20,6 @@ REACHES = {
     "core/test_units.py: _level",
     "core/test_units.py: _start_segment",
     # Still to be mended: nothing is added.
-    "core/integrations/test_commands.py: _send_first",
-    "core/logs/test_company.py: _undo",
-    "core/logs/test_logs.py: _observers",
-    "core/logs/test_logs.py: _undo",
-    "core/sentry/test_ending.py: _errors",
     "dashboard/alerts/test_delivery.py: _make",
     "dashboard/alerts/test_delivery.py: _running",
     "dashboard/inbox/test_inbox.py: _events",

@@ -73,13 +73,13 @@ def owner() -> Iterator[Callable[..., None]]:
 @pytest.fixture
 def logging_as_before() -> Iterator[None]:
     root, own = logging.getLogger(), logging.getLogger("tests.company")
-    before, undo = list(root.handlers), list(setup._undo)
+    before, undo = list(root.handlers), list(setup.undo)
     yield
     for handler in own.handlers:
         handler.close()
     root.handlers[:], own.handlers[:], own.propagate = before, [], True
     own.setLevel(logging.NOTSET)
-    setup._undo[:] = undo
+    setup.undo[:] = undo
 
 
 def found(check_id: str) -> list[CheckMessage]:

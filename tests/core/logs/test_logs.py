@@ -73,14 +73,14 @@ def state() -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
-    before, undo, last_resort = state(), list(setup._undo), logging.lastResort
+    before, undo, last_resort = state(), list(setup.undo), logging.lastResort
     yield
     logging.lastResort = last_resort
     for name in state():
         one = logging.getLogger(name)
         one.handlers[:], one.filters[:], level, one.propagate, one.disabled = before.get(name, ([], [], 0, True, False))
         one.setLevel(level)
-    setup._undo[:] = undo
+    setup.undo[:] = undo
 
 
 @pytest.fixture
@@ -273,10 +273,8 @@ def test_what_observes_for_a_while_sees_lines_of_both_kinds(lines: Lines) -> Non
 
 @pytest.fixture
 def observers() -> Iterator[Callable[..., None]]:
-    before = setup._observers
     yield init_structured_logging
-    setup._observers = before
-    init_structured_logging()
+    apps.start()
 
 
 def test_what_fails_all_the_same_leaves_a_line_that_says_so(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -949,18 +947,18 @@ def _start_logging_of(server_name: str) -> tuple[Any, ...]:
 
 
 def test_a_second_start_has_no_effect(lines: Lines) -> None:
-    before, steps = state(), len(setup._undo)
+    before, steps = state(), len(setup.undo)
 
     init_structured_logging()
     apps.start()
     logger.info("imported")
 
-    assert state() == before and len(setup._undo) == steps
+    assert state() == before and len(setup.undo) == steps
     assert lines.one("imported")
 
 
 def test_switching_back_and_forth_leaves_nothing_behind(monitoring: Any, lines: Lines) -> None:
-    before, steps = state(), len(setup._undo)
+    before, steps = state(), len(setup.undo)
 
     for _ in range(3):
         monitoring(LOG_FORMAT="logfmt", LOG_LEVEL="DEBUG")
@@ -968,7 +966,7 @@ def test_switching_back_and_forth_leaves_nothing_behind(monitoring: Any, lines: 
         logger.info("switched")
 
     assert len(lines.named("switched")) == 3
-    assert (state(), len(setup._undo)) == (before, steps)
+    assert (state(), len(setup.undo)) == (before, steps)
 
 
 def test_the_level_follows_the_setting(monitoring: Any, lines: Lines) -> None:

@@ -88,12 +88,12 @@ def test_a_forked_child_has_nothing_of_its_parents(monitoring: Any, receiver: Re
     sentry_sdk.flush(5)
     sender, sessions = sentry_sdk.get_client().transport, sentry_sdk.get_client().session_flusher  # type: ignore[attr-defined]
     assert isinstance(sender, transport.OrderedTransport)
-    worker = sender._errors._worker
+    worker = sender.errors._worker
 
     process.start_over()
 
     assert client.held_back() == {}
-    assert sender._errors._worker is not worker
+    assert sender.errors._worker is not worker
     assert sentry_sdk.get_client().session_flusher is not sessions  # type: ignore[attr-defined]
 
 
