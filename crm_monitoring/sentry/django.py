@@ -8,7 +8,7 @@ where Django offers it: a signal for crashes, processors that add what they know
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import sentry_sdk
 from django.core.signals import got_request_exception
@@ -21,6 +21,8 @@ from crm_monitoring.sentry.request_data import add_request_data, with_template_f
 from crm_monitoring.sentry.sdk import Event, Hint, add_global_event_processor, add_global_repr_processor
 from crm_monitoring.sentry.sensitive_variables import hide_marked
 from crm_monitoring.sentry.sessions import outcome_of, worse
+from crm_monitoring.sentry.tuning import SERIALIZER, takes
+from crm_monitoring.sentry.tuning.serializer import PlainEvent
 from crm_monitoring.sentry.tuning.source_context import add_sources
 from crm_monitoring.sentry.w3c import write_on_calls
 from crm_monitoring.work import current_request, nearest_request
@@ -44,6 +46,7 @@ class RequestIntegration(OwnIntegration):
         """Connect the signal and the processors."""
         got_request_exception.connect(_request_crashed, dispatch_uid="crm_monitoring")
         add_global_event_processor(_describe)
+        add_global_event_processor(_plain)
         add_global_repr_processor(_unevaluated)
         write_on_calls()
 
@@ -90,6 +93,10 @@ def _describe(event: Event, hint: Hint) -> Event | None:
         faults.record("Hiding what is marked as sensitive", error)
         return None
     return event
+
+
+def _plain(event: Event, hint: Hint) -> Event:
+    return cast(Event, PlainEvent(event)) if takes(SERIALIZER) else event
 
 
 def _unevaluated(value: object, hint: Hint) -> object:

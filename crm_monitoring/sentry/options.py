@@ -16,8 +16,7 @@ from crm_monitoring.sentry.mode import SDKS_OWN, OwnIntegration, is_streaming
 from crm_monitoring.sentry.sampling import sample_rate
 from crm_monitoring.sentry.sdk import DEFAULT_OPTIONS, BaseClient, Hint, Integration, Options, Part, collection
 from crm_monitoring.sentry.transport import LocalTransport, OrderedTransport, has_receivers
-from crm_monitoring.sentry.tuning import SERIALIZER, SOURCE_CONTEXT, takes
-from crm_monitoring.sentry.tuning.serializer import PlainParts
+from crm_monitoring.sentry.tuning import SOURCE_CONTEXT, takes
 
 Hook = Callable[..., Any]
 """One of the SDK's: takes an item and a hint, and returns the item, or None to drop it."""
@@ -71,8 +70,7 @@ def make_options(config: conf.Config, given: Options, gate: Gate) -> Part:
         "max_request_body_size": "small",
         "shutdown_timeout": config.SHUTDOWN_SECONDS,
         # Our gate searches everything, with the same list for lines and events; the SDK's would search the top of a few places before.
-        # The SDK refuses any beside `data_collection`, and then has none itself.
-        **({"event_scrubber": PlainParts()} if _has_scrubber(given) else {}),
+        **({"event_scrubber": False} if "event_scrubber" in DEFAULT_OPTIONS else {}),
         **given,
         # Its way to read sources is the dearest part of an event.
         **collection(given, has_sources=not _leaves_sources_to_us(given)),
@@ -96,10 +94,6 @@ def make_options(config: conf.Config, given: Options, gate: Gate) -> Part:
         options.update(traces_sample_rate=None, traces_sampler=None)
         options.update(default_integrations=False)
     return options
-
-
-def _has_scrubber(given: Options) -> bool:
-    return takes(SERIALIZER) and "event_scrubber" in DEFAULT_OPTIONS and "data_collection" not in given
 
 
 def make_hooks(given: Options, gate: Gate) -> Part:
