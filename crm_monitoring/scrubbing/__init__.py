@@ -7,6 +7,7 @@ from crm_monitoring.scrubbing.configured import (
     reset,
     scrub,
     scrub_body,
+    scrub_constant,
     scrub_exception,
     scrub_text,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "reset",
     "scrub",
     "scrub_body",
+    "scrub_constant",
     "scrub_exception",
     "scrub_text",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 TextScrubber = Callable[[str], str]
 """Takes out of a text what only its caller knows to be secret."""
+
+_clean: dict[str, Any] = {}
 
 
 @cache
@@ -48,6 +51,16 @@ def scrub_body(value: T, also: TextScrubber | None = None) -> T:
     return scrubber().body(value, also)
 
 
+def scrub_constant(name: str, value: T, also: TextScrubber | None = None) -> T:
+    """Return `value` without secrets. What the last one of that name was, and was clean, is not searched again."""
+    if also is None and value == _clean.get(name):
+        return value
+    result = scrub(value, also)
+    if also is None and result is value:
+        _clean[name] = deepcopy(value)
+    return result
+
+
 def scrub_text(text: str, also: TextScrubber | None = None) -> str:
     """Return `text` without secrets; "[Filtered]" for all of it where that cannot be told."""
     try:
@@ -73,5 +86,6 @@ def _printer() -> TracebackPrinter:
 
 def reset() -> None:
     """Read the setting again."""
+    _clean.clear()
     _printer.cache_clear()
     scrubber.cache_clear()

@@ -59,6 +59,7 @@ class Scrubber(TextScrubber):
         self.other = other
         self.ordinary_keys: set[str] = set()
         self.clean_items: set[tuple[str, str]] = set()
+        self.trace_keys: set[str] = set()
         self.searches = {KeyMeaning.URL: self.url, KeyMeaning.QUERY: self.query, KeyMeaning.SOURCE: self.source}
 
     def scrub(self, value: T, renamed: Callable[[str], str] | None = None) -> T:
@@ -153,6 +154,7 @@ class _Walk:
         items = list(dict.items(value))
         changes = {}
         ordinary, clean, known = self._ordinary, self._scrubber.clean_texts, self._scrubber.clean_items
+        traces = self._scrubber.trace_keys if self._renamed is None else ()
         for key, item in items:
             if key in ordinary:
                 # What most fields of a line are, without a call for each.
@@ -163,6 +165,9 @@ class _Walk:
                 elif form in _ATOMS or (form is int and item < _FIRST_CARD_NUMBER):
                     continue
                 name, scrubbed = key, self.any(item, depth)
+            elif key in traces and type(item) is str and _TRACE_ID.fullmatch(item):
+                # Of a transaction each span has three, and no two are the same.
+                continue
             elif type(item) is str and self._renamed is None and type(key) is str:
                 # Of a line the path: searched otherwise than most, and the same again and again.
                 if (key, item) in known:
@@ -183,6 +188,8 @@ class _Walk:
         if kind is KeyMeaning.SENSITIVE:
             return name, _hidden(value)
         if kind is KeyMeaning.TRACE_ID and _is_a(value, str) and _TRACE_ID.fullmatch(value):
+            if name is key and type(key) is str:
+                remember(self._scrubber.trace_keys, key)
             return name, value
         search = self._scrubber.searches.get(kind)
         if search is not None and _is_a(value, str):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from crm_monitoring import faults
-from crm_monitoring.scrubbing import scrub, scrub_body
+from crm_monitoring.scrubbing import scrub, scrub_body, scrub_constant
 from crm_monitoring.sentry.sdk import Event, Part
 from crm_monitoring.work import url_scrubber
 
 UNSCRUBBED_BREADCRUMBS = "unscrubbed_breadcrumbs"
 _OWN_USER_FIELDS = ("id", "email", "username", "ip_address")
-_APART = frozenset(("breadcrumbs", "user"))
+_APART = frozenset(("breadcrumbs", "sdk", "user"))
 
 
 def scrub_event(event: Event) -> Part:
@@ -25,6 +25,8 @@ def scrub_event(event: Event) -> Part:
     crumbs, user = event.get("breadcrumbs"), event.get("user")
     if crumbs and isinstance(crumbs, dict):
         clean["breadcrumbs"] = {"values": list(_scrubbed(crumbs["values"]))}
+    if event.get("sdk"):
+        clean["sdk"] = scrub_constant("sdk", event["sdk"], also)
     if user:
         # What the project has said of its user it wants to see.
         clean["user"] = {**scrub(user, also), **{name: user[name] for name in _OWN_USER_FIELDS if name in user}}

@@ -25,7 +25,8 @@ from crm_monitoring.sentry.sdk import (
     start_streamed_span,
 )
 from crm_monitoring.sentry.spans import AnySpan, current_span
-from crm_monitoring.sentry.tuning import UNSAMPLED, takes
+from crm_monitoring.sentry.tuning import ROUTED, UNSAMPLED, takes
+from crm_monitoring.sentry.tuning.routed import RoutedTransaction
 from crm_monitoring.sentry.tuning.unsampled import TracePlace, UnsampledTransaction
 from crm_monitoring.sentry.w3c import TRACE_HEADERS, continued
 from crm_monitoring.work import url_scrubber
@@ -132,9 +133,16 @@ class RequestTrace:
         return rate if is_left_out else None
 
     def _sample(self, place: TracePlace, request: HttpRequest, method: str) -> None:
+        if self._how.client.options["traces_sampler"] is None and takes(ROUTED):
+            routed = RoutedTransaction(request, _OP, _ORIGIN, place)
+            self._enter(routed)
+            routed.look_up(request)
+            return
         about = self._sampling_context(request, method)
         name = f"{method} {about['route'] or UNROUTED}"
-        transaction = Transaction(name, op=_OP, source="route", origin=_ORIGIN, **place.arguments())
+        self._enter(Transaction(name, op=_OP, source="route", origin=_ORIGIN, **place.arguments()), about)
+
+    def _enter(self, transaction: Transaction, about: Part | None = None) -> None:
         self._segment = transaction
         sentry_sdk.start_transaction(transaction, custom_sampling_context=about).__enter__()
         self._is_sampled = bool(transaction.sampled)

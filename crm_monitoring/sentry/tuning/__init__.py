@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+ROUTED = "routed"
+"""The route of a sampled request is looked up by Django alone, where no sampler asks for it."""
 SERIALIZER = "serializer"
 """What JSON knows as it is does not pass the SDK's serializer."""
 SOURCE_CONTEXT = "source_context"
@@ -9,7 +11,7 @@ SOURCE_CONTEXT = "source_context"
 UNSAMPLED = "unsampled"
 """A request that is not sampled makes no transaction until somebody asks for more than its name."""
 
-SHORTCUTS = frozenset((SERIALIZER, SOURCE_CONTEXT, UNSAMPLED))
+SHORTCUTS = frozenset((ROUTED, SERIALIZER, SOURCE_CONTEXT, UNSAMPLED))
 
 on = SHORTCUTS
 """Those that are taken. A client is made with what stands here when it starts."""

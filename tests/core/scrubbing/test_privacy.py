@@ -17,7 +17,7 @@ from crm_monitoring import add_breadcrumb, capture_message, faults, get_logger
 from crm_monitoring.logs import Formatter
 from crm_monitoring.queries import shape
 from crm_monitoring.scrubbing import configured
-from crm_monitoring.scrubbing.configured import scrub, scrub_exception, scrub_text, scrubber
+from crm_monitoring.scrubbing.configured import scrub, scrub_constant, scrub_exception, scrub_text, scrubber
 from crm_monitoring.scrubbing.scrubber import FILTERED, Scrubber
 from crm_monitoring.scrubbing.url_secrets import UrlSecrets
 from crm_monitoring.sentry import django as integration
@@ -46,6 +46,27 @@ def test_keys_of_the_setting_may_replace_those_we_know(monitoring: Any) -> None:
         "password": "x",
         "session": "y",
     }
+
+
+def test_what_says_the_same_again_is_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {"name": "sdk", "packages": [{"name": "a"}]}
+    searched: list[Any] = []
+    assert scrub_constant("sdk", about) is about
+    monkeypatch.setattr(configured, "scrub", lambda value, also: searched.append(value) or scrub(value, also))
+    again = {"name": "sdk", "packages": [{"name": "a"}]}
+
+    assert scrub_constant("sdk", again) is again and searched == []
+    about["packages"][0]["password"] = "x"
+    assert scrub_constant("sdk", about) == {"name": "sdk", "packages": [{"name": "a", "password": FILTERED}]}
+    assert scrub_constant("sdk", again, lambda text: text.replace("sdk", FILTERED))["name"] == FILTERED
+    assert len(searched) == 2
+
+
+def test_what_was_clean_is_searched_again_by_other_keys(monitoring: Any) -> None:
+    scrub_constant("sdk", {"customer": "7"})
+    monitoring(SENSITIVE_KEYS=["customer"])
+
+    assert scrub_constant("sdk", {"customer": "7"}) == {"customer": FILTERED}
 
 
 def test_addresses_may_stay(monitoring: Any) -> None:

@@ -138,10 +138,12 @@ def test_an_endless_key_is_read_too() -> None:
 def test_an_id_of_a_trace_is_kept_though_it_reads_like_a_card(key: str) -> None:
     fields = {key: "4242424242424242"}
 
-    assert scrubber.scrub(fields) is fields
+    assert all(scrubber.scrub(fields) is fields for _ in range(2))
 
 
 def test_another_text_under_the_key_of_a_trace_is_searched() -> None:
+    scrubber.scrub({"trace_id": "0" * 32})
+
     assert scrubber.scrub({"trace_id": CARD}) == {"trace_id": FILTERED}
 
 

@@ -269,6 +269,23 @@ def test_an_unsampled_request_is_called_by_its_route(unsampled: Any) -> None:
     assert unquote(baggage()["transaction"]) == "GET ok/"
 
 
+def test_a_sampled_request_is_called_by_its_route_before_django_looks_it_up(
+    monitoring: Any, transport: MemoryTransport, rf: Any
+) -> None:
+    from crm_monitoring.middleware import lifecycle as requests
+
+    monitoring(TRACES_SAMPLE_RATE=1.0, SENTRY_OPTIONS={"transport": transport})
+    running = requests.begin(rf.get("/organisations/7/"))
+    said = baggage()
+    set_transaction_context("nightly import")
+    named = current_transaction().name
+    requests.conclude(running, 200)
+
+    assert unquote(said["transaction"]) == "GET organisations/{pk}/"
+    assert named == "nightly import"
+    assert [sent["transaction"] for sent in transport.transactions] == ["nightly import"]
+
+
 def test_an_unsampled_request_can_be_renamed(unsampled: Any) -> None:
     set_transaction_context("nightly import", operation="import")
 
