@@ -28,6 +28,7 @@ from crm_monitoring.hooks import unregister as unregister_hook
 from crm_monitoring.lazy import pattern
 from crm_monitoring.logs import get_logger
 from crm_monitoring.management.subcommands import Subcommand, also_complains, also_goes_to, subcommand
+from crm_monitoring.notes import Query
 from crm_monitoring.performance import unmonitored
 from crm_monitoring.process import Stage, after_fork, at_end
 from crm_monitoring.queries import watch_query
@@ -39,6 +40,7 @@ from crm_monitoring.scrubbing import FILTERED, scrub, scrub_text
 from crm_monitoring.sentry import Envelope, SentryStatus, register_receiver, unregister_receiver
 from crm_monitoring.sentry import status as sentry_status
 from crm_monitoring.severity import SENTRY_LEVELS
+from crm_monitoring.work import Request, Work, register_keeper, unregister_keeper
 
 __all__ = [
     "SENTRY_LEVELS",
@@ -47,11 +49,14 @@ __all__ = [
     "Keys",
     "OperationRecord",
     "Record",
+    "Query",
     "Registry",
+    "Request",
     "RequestRecord",
     "SentryStatus",
     "Stage",
     "Subcommand",
+    "Work",
     "after_fork",
     "also_complains",
     "also_goes_to",
@@ -63,6 +68,7 @@ __all__ = [
     "read_keys",
     "register_ending",
     "register_hook",
+    "register_keeper",
     "register_keys",
     "register_pause",
     "register_problems",
@@ -77,6 +83,7 @@ __all__ = [
     "unmonitored",
     "unregister_ending",
     "unregister_hook",
+    "unregister_keeper",
     "unregister_keys",
     "unregister_pause",
     "unregister_problems",

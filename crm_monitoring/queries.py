@@ -13,9 +13,10 @@ from django.db.backends.signals import connection_created
 
 from crm_monitoring import conf, faults
 from crm_monitoring.logs import get_logger
+from crm_monitoring.notes import Query, Statement
 from crm_monitoring.places import place
 from crm_monitoring.sentry import AnySpan, finish_query_span, start_query_span
-from crm_monitoring.work import Query, Request, Work, current_work
+from crm_monitoring.work import Work, current_work
 
 _MAX_STATEMENTS = 1000
 _MAX_SQL = 4096
@@ -116,7 +117,6 @@ def _note(query: Query, span: AnySpan | None) -> None:
         if work is not None:
             work.db_queries += 1
             work.db_ms += query.duration_ms
-        if isinstance(work, Request):
             _keep(work, query, config.N_PLUS_ONE_THRESHOLD)
     except Exception as error:
         faults.record("Counting a query", error)
@@ -137,30 +137,29 @@ def _tell_slow(query: Query, found: dict[str, Any], threshold_ms: float) -> None
     )
 
 
-def _keep(request: Request, query: Query, threshold: int) -> None:
-    request.recent_queries.append(query)
+def _keep(work: Work, query: Query, threshold: int) -> None:
+    work.recent_queries.append(query)
+    work.note_step(query)
     # Savepoints come with the loop's own statements, each under another name.
-    if threshold and not query.sql.startswith(_SAVEPOINT):
-        _count_statement(request, query.sql, threshold)
-
-
-def _count_statement(request: Request, sql: str, threshold: int) -> None:
-    count = request.statements.get(sql, 0) + 1
-    if count == 1 and len(request.statements) >= _MAX_STATEMENTS:
+    if query.sql.startswith(_SAVEPOINT):
         return
-    request.statements[sql] = count
-    if count == threshold + 1:
+    known = work.statements.get(query.sql)
+    if known is None:
+        if len(work.statements) >= _MAX_STATEMENTS:
+            return
+        known = work.statements[query.sql] = Statement()
+    if known.add(query.duration_ms) == threshold + 1 and threshold:
         # The first place that goes over the threshold is inside the loop that is to blame.
-        request.repeated[sql] = _place(request)
+        work.repeated[query.sql] = _place(work)
 
 
-def tell_n_plus_one(request: Request, /) -> None:
-    """Log each statement that the request repeated too often, once, with its final count."""
-    for sql, found in request.repeated.items():
+def tell_n_plus_one(work: Work, /) -> None:
+    """Log each statement that the work repeated too often, once, with its final count."""
+    for sql, found in work.repeated.items():
         logger.warning(
             "n_plus_one_detected",
             query=sql,
-            count=request.statements[sql],
+            count=work.statements[sql].count,
             threshold=conf.get().N_PLUS_ONE_THRESHOLD,
             **found,
         )

@@ -19,11 +19,12 @@ from asgiref.sync import sync_to_async
 from crm_monitoring import faults, hooks
 from crm_monitoring.ids import new_id
 from crm_monitoring.logs import bind, bound, get_logger, rebind
+from crm_monitoring.queries import tell_n_plus_one
 from crm_monitoring.records import OperationRecord
 from crm_monitoring.rendering import text
 from crm_monitoring.requests import harmless_id
 from crm_monitoring.sentry import UnitTrace, capture_crash, leave_unit, set_tag, trace_headers
-from crm_monitoring.work import Unit, nearest_request
+from crm_monitoring.work import Unit, nearest_request, show_to_keepers
 from crm_monitoring.wrapping import iscoroutinefunction, wrapped_coroutine, wrapped_function
 
 COMMAND = "command"
@@ -192,11 +193,18 @@ def _report_failure(unit: Unit, error: BaseException) -> None:
 
 
 def _tell(unit: Unit, error: BaseException | None, failed: bool) -> None:
+    if unit.kind != COMMAND:
+        # A command may well do the same for each of a thousand things.
+        _tell_n_plus_one(unit)
     record = _record(unit, error)
     _log_end(unit, record, error, failed)
     # Counting is no reason for a command that has asked no database to open a connection: there may be none yet.
     if unit.is_counted and (unit.kind != COMMAND or unit.db_queries):
         hooks.emit(record)
+        show_to_keepers(unit, record)
+
+
+_tell_n_plus_one = faults.guarded(tell_n_plus_one)
 
 
 def _record(unit: Unit, error: BaseException | None) -> OperationRecord:

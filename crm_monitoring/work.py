@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from itertools import count
 from time import perf_counter, time
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crm_monitoring import faults, process
-from crm_monitoring.records import UNROUTED
+from crm_monitoring.notes import Notes
+from crm_monitoring.records import UNROUTED, OperationRecord, RequestRecord
+from crm_monitoring.registry import Registry
 from crm_monitoring.requests import evaluated_user_id, match_of, resolved, route_of
 from crm_monitoring.scrubbing import UrlSecrets
 
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
     from django.urls import ResolverMatch
 
     from crm_monitoring.scrubbing import TextScrubber
-
-RECENT_QUERIES = 10
-RECENT_LINES = 100
-
-
-class Query(NamedTuple):
-    """One database query, without its parameters."""
-
-    started: float
-    sql: str
-    duration_ms: float
-    alias: str
 
 
 class Trace(Protocol):
@@ -73,7 +62,7 @@ class HeldFailure(Protocol):
     def send(self) -> str | None: ...
 
 
-class Work:
+class Work(Notes):
     """
     What runs between a beginning and an end, and is told of as one: its failures are held until it ends, and each is sent once.
 
@@ -108,6 +97,7 @@ class Work:
     db_ms = 0.0
 
     def __init__(self, request_id: str) -> None:
+        super().__init__(keeps_steps=bool(_keepers))
         self.number = next(_numbers)
         self.request_id = request_id
         self.started = time()
@@ -145,7 +135,6 @@ class Request(Work):
         outcome: How it ends for release health: "exited", "errored" or "crashed".
         handed_over: Its response has left the middleware; only a stream may still run.
         status_on_leave: The status of a stream, to conclude with if the server is done before the stream has said so.
-        recent_lines: Lines that lead to an event if one is made, each with its moment in Unix seconds.
         extra: Fields that receivers of django-structlog's signals want on the request's line.
     """
 
@@ -165,10 +154,6 @@ class Request(Work):
         self.request = request
         self.method = method
         self.extra: dict[str, Any] = {}
-        self.statements: dict[str, int] = {}
-        self.repeated: dict[str, dict[str, Any]] = {}
-        self.recent_queries: deque[Query] = deque(maxlen=RECENT_QUERIES)
-        self.recent_lines: deque[tuple[float, Mapping[str, Any]]] = deque(maxlen=RECENT_LINES)
 
     @property
     def route(self) -> str:
@@ -223,6 +208,26 @@ class Unit(Work):
         if self.outer is not None:
             self.outer.db_queries += self.db_queries
             self.outer.db_ms += self.db_ms
+
+
+Keeper = Callable[[Work, RequestRecord | OperationRecord], None]
+
+_keepers = Registry[[Work, RequestRecord | OperationRecord], None]("The keeper")
+
+
+def register_keeper(keeper: Keeper) -> None:
+    """Call `keeper` with each request and unit of work that has ended, and its record: all that was noted of it is thrown away after."""
+    _keepers.add(keeper)
+
+
+def unregister_keeper(keeper: Keeper) -> None:
+    """Take away a keeper added by `register_keeper`."""
+    _keepers.remove(keeper)
+
+
+def show_to_keepers(work: Work, record: RequestRecord | OperationRecord) -> None:
+    """Let whoever keeps works whole see one that has ended."""
+    _keepers.call(work, record)
 
 
 _numbers = count()

@@ -52,9 +52,14 @@ def _without_arguments(record: logging.LogRecord) -> bool:
 def _send_ids(headers: dict[str, Any] | None = None, **kwargs: Any) -> None:
     # What nobody has asked for, as what beat sends, begins a trace of its own.
     known = {HEADER: bound().get("request_id"), **(trace_headers() if current_work() is not None else {})}
+    if headers is None:
+        return
     for name, value in known.items():
-        if headers is not None and value is not None:
+        if value is not None:
             headers.setdefault(name, value)
+    work = current_work()
+    if work is not None:
+        work.note_asked(str(headers.get("task")), str(headers.get("id")))
 
 
 @faults.guarded

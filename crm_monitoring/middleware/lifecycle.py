@@ -23,7 +23,7 @@ from crm_monitoring.sentry import (
     send_held,
     trace_request,
 )
-from crm_monitoring.work import Request, RequestTrace, Work, current_request, current_work, use
+from crm_monitoring.work import Request, RequestTrace, Work, current_request, current_work, show_to_keepers, use
 
 logger = get_logger("crm_monitoring.requests")
 
@@ -143,6 +143,7 @@ def conclude(work: Request, status: int, response_bytes: int | None = None) -> N
     _log(work, record)
     if not work.unmonitored:
         hooks.emit(record)
+        show_to_keepers(work, record)
     send_held(work)
     _close_trace(work, status)
     if work.outer is not None:

@@ -238,6 +238,9 @@ def _tell(run: _Run, error: str | None) -> None:
     record = run.record(threshold_ms, error)
     _log(record, run.fields, threshold_ms, logging.DEBUG if slow_ms is None else logging.INFO)
     hooks.emit(record)
+    work = current_work()
+    if work is not None:
+        work.note_step(record)
 
 
 def _log(record: OperationRecord, fields: Mapping[str, Any], threshold_ms: float, level: int) -> None:

@@ -15,11 +15,12 @@ import sentry_sdk
 from django.core.exceptions import DisallowedHost
 
 from crm_monitoring import conf, severity
+from crm_monitoring.notes import Query
 from crm_monitoring.rendering import text
 from crm_monitoring.requests import client_ip
 from crm_monitoring.sentry.mode import Mode
 from crm_monitoring.sentry.sdk import Event, Hint, Part
-from crm_monitoring.work import Query, Request, current_request
+from crm_monitoring.work import Request, Work, current_work
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -47,15 +48,18 @@ def fields_of(line: Line) -> Part:
 
 def leave_crumb(line: Line, how: Mode) -> None:
     """Make the line a breadcrumb of what runs now."""
-    work = current_request()
+    work = current_work()
     # A hook of the project wants each breadcrumb at once, and the SDK's own integration knows nothing of our request.
     if work is None or how.watches_requests or how.client.options.get("before_breadcrumb") is not None:
         sentry_sdk.add_breadcrumb(**_line_crumb(line))
-    elif "exc_info" in line:
+        return
+    if not isinstance(work, Request):
+        # Its events may be made after its end.
+        sentry_sdk.add_breadcrumb(**_line_crumb(line))
+    if "exc_info" in line:
         # An exception holds its frames, and these hold the request.
-        work.recent_lines.append((time(), {name: line[name] for name in line if name != "exc_info"}))
-    else:
-        work.recent_lines.append((time(), line))
+        line = {name: line[name] for name in line if name != "exc_info"}
+    work.recent_lines.append((time(), line))
 
 
 def _line_crumb(line: Line) -> Part:
@@ -68,19 +72,21 @@ def _line_crumb(line: Line) -> Part:
     }
 
 
-def add_breadcrumbs(event: Event, hint: Hint, work: Request) -> None:
-    """Add to `event` what has happened in the request, in its order, among the breadcrumbs that the SDK holds."""
+def add_breadcrumbs(event: Event, hint: Hint, work: Work) -> None:
+    """Add to `event` what has happened in the request or unit of work, in its order, among the breadcrumbs that the SDK holds."""
     held = event.get("breadcrumbs")
     crumbs = held["values"] if isinstance(held, dict) and "values" in held else []
-    until = (hint or {}).get(UNTIL)
-    lines = [
-        {**_line_crumb(line), "timestamp": datetime.fromtimestamp(moment, UTC)}
-        for moment, line in list(work.recent_lines)
-        if until is None or moment <= until
-    ]
-    own = [_request_crumb(work), *_earlier_queries(work), *map(_query_crumb, work.recent_queries), *lines]
+    own = [*_earlier_queries(work), *map(_query_crumb, list(work.recent_queries))]
+    if isinstance(work, Request):
+        own += [_request_crumb(work), *_line_crumbs(work, (hint or {}).get(UNTIL))]
     every = sorted([*own, *crumbs], key=lambda crumb: crumb["timestamp"])
     event["breadcrumbs"] = {"values": every[max(0, len(every) - sentry_sdk.get_client().options["max_breadcrumbs"]) :]}
+
+
+def _line_crumbs(work: Request, until: float | None) -> Iterator[Part]:
+    for moment, line in list(work.recent_lines):
+        if until is None or moment <= until:
+            yield {**_line_crumb(line), "timestamp": datetime.fromtimestamp(moment, UTC)}
 
 
 def _request_crumb(work: Request) -> Part:
@@ -108,7 +114,7 @@ def host_of(request: HttpRequest) -> str:
         return str(request.META.get("SERVER_NAME", ""))
 
 
-def _earlier_queries(work: Request) -> Iterator[Part]:
+def _earlier_queries(work: Work) -> Iterator[Part]:
     shown = list(work.recent_queries)
     count = work.db_queries - len(shown)
     if count > 0:

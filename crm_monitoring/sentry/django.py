@@ -15,6 +15,7 @@ from django.core.signals import got_request_exception
 from django.db.models import QuerySet
 
 from crm_monitoring import faults
+from crm_monitoring.sentry.breadcrumbs import add_breadcrumbs
 from crm_monitoring.sentry.events import capture_crash
 from crm_monitoring.sentry.mode import OwnIntegration, mode
 from crm_monitoring.sentry.request_data import add_request_data, with_template_frames
@@ -25,7 +26,7 @@ from crm_monitoring.sentry.tuning import SERIALIZER, takes
 from crm_monitoring.sentry.tuning.serializer import PlainEvent
 from crm_monitoring.sentry.tuning.source_context import add_sources
 from crm_monitoring.sentry.w3c import write_on_calls
-from crm_monitoring.work import current_request, nearest_request
+from crm_monitoring.work import Request, current_request, current_work, nearest_request
 
 
 class RequestIntegration(OwnIntegration):
@@ -75,11 +76,13 @@ def _describe(event: Event, hint: Hint) -> Event | None:
     how = mode()
     if not how.is_ours:
         return event
-    work = current_request()
+    work = current_work()
     try:
-        if work is not None:
+        if isinstance(work, Request):
             work.outcome = worse(work.outcome, outcome_of(event))
             add_request_data(event, hint, work.request, work)
+        elif work is not None and event.get("type") != "transaction":
+            add_breadcrumbs(event, hint, work)
         event = with_template_frames(event, hint)
         if how.adds_sources:
             add_sources(event)

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django_structlog.celery.receivers import CeleryReceiver
 
-from crm_monitoring import add_breadcrumb, apps, capture_message, faults, get_logger, hooks, set_tag, work
+from crm_monitoring import add_breadcrumb, apps, capture_message, faults, get_logger, hooks, set_tag, unit_of_work, work
 from crm_monitoring.integrations import celery
 from crm_monitoring.records import OperationRecord
 from tests import breakages
@@ -228,6 +228,15 @@ def test_the_request_that_asks_for_a_task_goes_with_it(sentry: MemoryTransport, 
     assert event["tags"] == {"task": "crm.says", "task_id": headers["id"], "request_id": "the-request"}
     logger.info("all_done")
     assert "request_id" not in lines.one("all_done")
+
+
+def test_who_asks_for_a_task_knows_of_it_at_the_end() -> None:
+    with unit_of_work("asks"):
+        asking = work.current_work()
+        headers = published(sets)
+
+    assert asking is not None
+    assert asking.asked == (("crm.sets", headers["id"]),)
 
 
 def test_without_a_request_there_is_none_to_go_with_it() -> None:
