@@ -39,6 +39,11 @@ class DashboardConfig(conf.Keys):
         1000.0, parsing.number(), "Dashboard: requests over this are slow, and the inbox keeps their spans."
     )
     EVENTS_PER_ISSUE: int = key(50, parsing.whole(), "Dashboard: events kept per issue, the first and the newest.")
+    KEPT_REQUESTS_MB: int = key(
+        100,
+        parsing.whole(),
+        "Dashboard: megabytes for requests and units of work that are kept whole: failed, slow, and a sample. 0 keeps none.",
+    )
     RETENTION_DAYS: int = key(30, parsing.whole(), "Dashboard: days after which metrics and events are deleted.")
     ALERTS: Mapping[str, Any] = key(
         {},

@@ -15,6 +15,8 @@ NAME_LENGTH = 200
 ENVIRONMENT_LENGTH = 64
 RELEASE_LENGTH = 200
 HASH_LENGTH = 32
+REQUEST_ID_LENGTH = 64
+TRACE_ID_LENGTH = 32
 
 RULE_LENGTH = 64
 
@@ -184,16 +186,19 @@ class AffectedUser(models.Model):
 
 class Kept(models.Model):
     """
-    What an event and a slow transaction have in common.
+    What is kept whole of something that happened.
 
     Attributes:
-        event_id: Sentry's, 32 hexadecimal digits.
+        event_id: 32 hexadecimal digits: Sentry's, or one of our own.
+        request_id: Of the request or unit of work it belongs to; a task has that of who asked for it.
         moment: When it happened.
         endpoint: The transaction's name: "GET organisations/{pk}/".
         body: The scrubbed event, JSON compressed with zlib. In JSON columns PostgreSQL takes no NUL, which texts may hold.
     """
 
     event_id = models.CharField(max_length=32, unique=True)
+    request_id = models.CharField(max_length=REQUEST_ID_LENGTH, blank=True, db_default="", db_index=True)
+    trace_id = models.CharField(max_length=TRACE_ID_LENGTH, blank=True, db_default="", db_index=True)
     moment = MomentField(db_index=True)
     environment = models.CharField(max_length=ENVIRONMENT_LENGTH)
     release = models.CharField(max_length=RELEASE_LENGTH, blank=True)
@@ -227,6 +232,40 @@ class SlowTransaction(Kept):
         verbose_name = _("slow transaction")
         verbose_name_plural = _("slow transactions")
         ordering = ["-moment", "-id"]
+
+
+class KeptWork(Kept):
+    """
+    One request or unit of work, with its lines, queries and operations.
+
+    Attributes:
+        kind: "request", or what sort of unit it is: "task", "job".
+        duration_ms: How long it took; `moment` is its end.
+        status: HTTP status of a request.
+        user: Keyed hash of the user's id, empty for nobody.
+        size: Bytes of the body.
+    """
+
+    class Reason(models.TextChoices):
+        """Why it was kept."""
+
+        FAILED = "failed", _("failed")
+        SLOW = "slow", _("slow")
+        SAMPLE = "sample", _("sample")
+
+    kind = models.CharField(max_length=ENVIRONMENT_LENGTH)
+    duration_ms = models.FloatField()
+    status = models.PositiveSmallIntegerField(null=True)
+    failed = models.BooleanField()
+    reason = models.CharField(max_length=12, choices=Reason.choices)
+    user = models.CharField(max_length=HASH_LENGTH, blank=True)
+    size = models.PositiveIntegerField()
+
+    class Meta:
+        verbose_name = _("kept request")
+        verbose_name_plural = _("kept requests")
+        ordering = ["-moment", "-id"]
+        indexes = [models.Index(fields=["endpoint", "moment"], name="crm_monitoring_work_alike")]
 
 
 class Deploy(models.Model):

@@ -72,6 +72,7 @@ DOORS_OF_THEIR_OWN = {
     "dashboard.store.figures",
     "dashboard.store.issues",
     "dashboard.store.leases",
+    "dashboard.store.stories",
     # Alerts are half of what the dashboard would add to the start of every command: who tells nobody loads none of them.
     "dashboard.alerts.channels",
     "dashboard.alerts.delivery",

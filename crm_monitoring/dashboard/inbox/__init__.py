@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_monitoring.dashboard.inbox import receiver
+from crm_monitoring.dashboard.inbox import receiver, waiting, works
 from crm_monitoring.dashboard.inbox.untrusted import (
     MAX_ITEMS,
     Pair,
@@ -28,4 +28,6 @@ __all__ = [
     "pairs",
     "pretty",
     "receiver",
+    "waiting",
+    "works",
 ]

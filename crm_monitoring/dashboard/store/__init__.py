@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_monitoring.dashboard.store import clock, flushes, issue_writer, rollups, upkeep
+from crm_monitoring.dashboard.store import clock, flushes, issue_writer, rollups, upkeep, works
 from crm_monitoring.dashboard.store.answers import Unanswered, answered, silent_since
 from crm_monitoring.dashboard.store.connection import aside, database, is_values_fault, snapshot, timeout_s, transaction
 from crm_monitoring.dashboard.store.issue_writer import About, Group, Occurrence, Slow
@@ -36,4 +36,5 @@ __all__ = [
     "timeout_s",
     "transaction",
     "upkeep",
+    "works",
 ]

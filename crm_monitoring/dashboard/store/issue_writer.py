@@ -54,6 +54,8 @@ class About:
     """
 
     event_id: str
+    request_id: str = ""
+    trace_id: str = ""
     moment: float
     environment: str
     release: str
@@ -200,7 +202,7 @@ def _meet(issue: Issue, user: str, moment: datetime, using: str) -> None:
 
 
 def _keep(issue: Issue, occurrence: Occurrence, moment: datetime, using: str) -> None:
-    Event.objects.using(using).bulk_create([Event(issue_id=issue.pk, **_kept(occurrence, moment))])
+    Event.objects.using(using).bulk_create([Event(issue_id=issue.pk, **kept(occurrence, moment))])
     events = Event.objects.using(using).filter(issue=issue)
     surplus = events.count() - max(1, config.get().EVENTS_PER_ISSUE)
     if surplus > 0:
@@ -208,9 +210,12 @@ def _keep(issue: Issue, occurrence: Occurrence, moment: datetime, using: str) ->
         _delete(events.order_by("pk")[1 : 1 + surplus])
 
 
-def _kept(about: About, moment: datetime) -> dict[str, Any]:
+def kept(about: About, moment: datetime) -> dict[str, Any]:
+    """Return the columns that all kept things have."""
     return {
         "event_id": about.event_id,
+        "request_id": about.request_id,
+        "trace_id": about.trace_id,
         "moment": moment,
         "environment": about.environment,
         "release": about.release,
@@ -232,7 +237,7 @@ def record_slow(slow: Slow) -> None:
     Raises:
         django.db.Error: if the database cannot take it; it may be tried again.
     """
-    row = SlowTransaction(duration_ms=slow.duration_ms, **_kept(slow, moment_of(slow.moment)))
+    row = SlowTransaction(duration_ms=slow.duration_ms, **kept(slow, moment_of(slow.moment)))
     with store.transaction() as using:
         SlowTransaction.objects.using(using).bulk_create([row], ignore_conflicts=True)
         alike = SlowTransaction.objects.using(using).filter(endpoint=slow.endpoint)

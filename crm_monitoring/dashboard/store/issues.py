@@ -125,23 +125,25 @@ def find(filters: IssueFilters, sort: Sort = Sort.NEWEST, page: int = 1) -> Page
     """Return a page of issues. Each has `user_count`, how many users have met it."""
     met = AffectedUser.objects.filter(issue=OuterRef("pk")).order_by().values("issue").annotate(users=Count("pk"))
     found = _matching(filters).annotate(user_count=Coalesce(Subquery(met.values("users")), 0))
-    return _page(found.order_by(f"-{sort.value}", "-pk"), page)
+    return paged(found.order_by(f"-{sort.value}", "-pk"), page)
 
 
 def _matching(filters: IssueFilters) -> QuerySet[Issue]:
-    found = Issue.objects.using(database()).filter(**_chosen(status=filters.status, level=filters.level))
+    found = Issue.objects.using(database()).filter(**chosen(status=filters.status, level=filters.level))
     for word in one_line(filters.search, _MAX_SEARCH).split():
         an_event = Event.objects.filter(issue=OuterRef("pk"), event_id=word.replace("-", "").lower())
         found = found.filter(Q(title__icontains=word) | Q(place__icontains=word) | Exists(an_event))
-    seen = _chosen(environment=filters.environment, release=filters.release, endpoint=filters.endpoint)
+    seen = chosen(environment=filters.environment, release=filters.release, endpoint=filters.endpoint)
     return found.filter(Exists(Sighting.objects.filter(issue=OuterRef("pk"), **seen))) if seen else found
 
 
-def _chosen(**filters: str) -> dict[str, str]:
+def chosen(**filters: str) -> dict[str, str]:
+    """Return the filters that say something, as one line each."""
     return {name: one_line(value, _MAX_SEARCH) for name, value in filters.items() if value}
 
 
-def _page(rows: QuerySet[Row], number: int) -> Page[Row]:
+def paged(rows: QuerySet[Row], number: int) -> Page[Row]:
+    """Return one page of `rows`."""
     pages = Paginator(rows, PAGE_SIZE)
     page = pages.get_page(number)
     return Page(list(page.object_list), page.number, pages.num_pages, pages.count)
@@ -207,10 +209,10 @@ def choices() -> Choices:
     """Return what there is to filter issues by."""
     issues, sightings = Issue.objects.using(database()), Sighting.objects.using(database())
     return Choices(
-        levels=_distinct(issues, "level"),
-        environments=_distinct(sightings, "environment"),
-        releases=_distinct(sightings, "release"),
-        endpoints=_distinct(sightings, "endpoint"),
+        levels=distinct(issues, "level"),
+        environments=distinct(sightings, "environment"),
+        releases=distinct(sightings, "release"),
+        endpoints=distinct(sightings, "endpoint"),
     )
 
 
@@ -219,23 +221,24 @@ def transaction_choices() -> Choices:
     rows = SlowTransaction.objects.using(database())
     return Choices(
         levels=[],
-        environments=_distinct(rows, "environment"),
-        releases=_distinct(rows, "release"),
-        endpoints=_distinct(rows, "endpoint"),
+        environments=distinct(rows, "environment"),
+        releases=distinct(rows, "release"),
+        endpoints=distinct(rows, "endpoint"),
     )
 
 
-def _distinct(rows: QuerySet[Any], name: str) -> list[str]:
+def distinct(rows: QuerySet[Any], name: str) -> list[str]:
+    """Return the values of a column in alphabetical order, at most 500, without the empty one."""
     values = rows.exclude(**{name: ""}).order_by(name).values_list(name, flat=True).distinct()
     return list(values[:MAX_CHOICES])
 
 
 def transactions(filters: TransactionFilters, page: int = 1, *, slowest_first: bool = False) -> Page[SlowTransaction]:
     """Return a page of slow transactions, the newest first unless asked otherwise; `body_of` reads their bodies."""
-    chosen = _chosen(environment=filters.environment, release=filters.release, endpoint=filters.endpoint)
-    found = SlowTransaction.objects.using(database()).filter(**chosen)
+    among = chosen(environment=filters.environment, release=filters.release, endpoint=filters.endpoint)
+    found = SlowTransaction.objects.using(database()).filter(**among)
     order = ("-duration_ms", "-pk") if slowest_first else ("-moment", "-pk")
-    return _page(found.order_by(*order), page)
+    return paged(found.order_by(*order), page)
 
 
 def transaction(event_id: str) -> TransactionView:

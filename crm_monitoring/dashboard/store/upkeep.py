@@ -15,8 +15,8 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.fields import moment_of
-from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Sighting, SlowTransaction, Visit
-from crm_monitoring.dashboard.store import clock, leases, rollups
+from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, KeptWork, Sighting, SlowTransaction, Visit
+from crm_monitoring.dashboard.store import clock, leases, rollups, works
 from crm_monitoring.dashboard.store.connection import database, transaction
 from crm_monitoring.dashboard.store.spans import floor_to
 
@@ -37,7 +37,7 @@ class PruneResult(NamedTuple):
     Attributes:
         rolled: How many flushes and roll-ups went into wider ones.
         merged: How many visits there are less, though they say the same.
-        flushes: Rows that were deleted; `rollups`, `visits`, `events`, `transactions`, `issues`, `sightings` and `users` likewise.
+        flushes: Rows that were deleted; all that follow likewise.
     """
 
     rolled: int = 0
@@ -47,6 +47,7 @@ class PruneResult(NamedTuple):
     visits: int = 0
     events: int = 0
     transactions: int = 0
+    works: int = 0
     issues: int = 0
     sightings: int = 0
     users: int = 0
@@ -180,6 +181,7 @@ def _delete_old(now: float) -> Iterator[Step]:
         "visits": Visit.objects.using(using).filter(started__lt=oldest),
         "events": events.filter(moment__lt=moment),
         "transactions": SlowTransaction.objects.using(using).filter(moment__lt=moment),
+        "works": KeptWork.objects.using(using).filter(moment__lt=moment),
         "issues": forgotten.exclude(Exists(events.filter(issue=OuterRef("pk")))),
         "sightings": Sighting.objects.using(using).filter(last_seen__lt=moment),
         "users": AffectedUser.objects.using(using).filter(last_seen__lt=moment),
@@ -187,6 +189,7 @@ def _delete_old(now: float) -> Iterator[Step]:
     }
     for what, rows in old.items():
         yield from _delete(what, rows)
+    yield Step("works", works.forget_oldest())
 
 
 def _delete(what: str, rows: QuerySet[Any]) -> Iterator[Step]:

@@ -35,7 +35,7 @@ from crm_monitoring import (
     get_logger,
     set_user_context,
 )
-from crm_monitoring.dashboard.inbox import receiver
+from crm_monitoring.dashboard.inbox import receiver, waiting
 from crm_monitoring.dashboard.metrics import collector
 from crm_monitoring.dashboard.metrics.pseudonyms import hashed
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, SlowTransaction
@@ -457,27 +457,27 @@ def test_what_waits_is_bounded_in_number_and_the_rest_is_counted() -> None:
         receive_transaction(timestamp=1000.0, start_timestamp=1.0)
 
     assert receiver.counts()["waiting"] == receiver.MAX_EVENTS + receiver.MAX_TRANSACTIONS
-    assert faults.losses()[receiver.FULL] == 7
+    assert faults.losses()[waiting.FULL] == 7
 
 
 def test_what_waits_is_bounded_in_bytes() -> None:
-    half = "x" * (receiver.MAX_BYTES // 2)
+    half = "x" * (waiting.MAX_BYTES // 2)
 
     for _ in range(3):
         receive(message=half, user={"id": "1"})
 
     assert receiver.counts()["waiting"] == 1
-    assert faults.losses()[receiver.FULL] == 2
+    assert faults.losses()[waiting.FULL] == 2
 
 
 def test_room_is_made_by_writing() -> None:
-    most = "x" * (receiver.MAX_BYTES - 1000)
+    most = "x" * (waiting.MAX_BYTES - 1000)
     for _ in range(2):
         receive(message=most)
         receiver.write()
 
     assert Issue.objects.get().count == 2
-    assert receiver.FULL not in faults.losses()
+    assert waiting.FULL not in faults.losses()
 
 
 @pytest.mark.processes
@@ -504,7 +504,7 @@ def test_an_event_that_fails_does_not_keep_the_others_from_being_written(monkeyp
             raise Error("no")
         record(one)
 
-    monkeypatch.setattr(receiver._events, "_record", stumbles)
+    monkeypatch.setattr(receiver.events, "record", stumbles)
     for message in ("bad", "good", "better"):
         receive(message=message)
     for _ in range(2):
@@ -523,14 +523,14 @@ def test_an_event_that_no_database_would_take_is_lost_and_counted(
         raise error
 
     monkeypatch.setattr(faults, "reraise", False)
-    monkeypatch.setattr(receiver._events, "_record", refuses)
+    monkeypatch.setattr(receiver.events, "record", refuses)
     receive(message="one")
     receive(message="two")
 
     receiver.write()
 
     assert receiver.counts()["waiting"] == 0
-    assert faults.losses()[receiver.UNWRITABLE] == 2
+    assert faults.losses()[waiting.UNWRITABLE] == 2
     assert faults.sentences() == [f"Writing an event to the inbox failed 2 times, last with {type(error).__name__}."]
 
 
@@ -544,7 +544,7 @@ def test_an_answer_that_is_lost_makes_no_event_count_twice(monkeypatch: pytest.M
 
     receive(message="once")
     with monkeypatch.context() as patch, pytest.raises(Error):
-        patch.setattr(receiver._events, "_record", drops)
+        patch.setattr(receiver.events, "record", drops)
         receiver.write()
     receiver.write()
 
@@ -554,11 +554,11 @@ def test_an_answer_that_is_lost_makes_no_event_count_twice(monkeypatch: pytest.M
 def test_what_another_flush_has_written_meanwhile_does_not_wait_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def overtaken(one: Any) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(receiver._events, "_record", issue_writer.record)
+            patch.setattr(receiver.events, "record", issue_writer.record)
             receiver.write()
         raise Error("connection lost")
 
-    monkeypatch.setattr(receiver._events, "_record", overtaken)
+    monkeypatch.setattr(receiver.events, "record", overtaken)
     receive(message="once")
     with pytest.raises(Error):
         receiver.write()

@@ -14,7 +14,7 @@ from django.db import Error, connections
 
 from crm_monitoring import capture_message, faults
 from crm_monitoring.dashboard import flushing
-from crm_monitoring.dashboard.inbox import receiver
+from crm_monitoring.dashboard.inbox import receiver, waiting
 from crm_monitoring.dashboard.models import Issue
 from crm_monitoring.health import problems
 from tests.clients import WSGIClient
@@ -107,7 +107,7 @@ def test_a_database_that_cannot_be_written_costs_the_user_nothing_and_gets_all_o
 
     assert sorted(file.titles()) == ["ValueError: boom", "import_failed"]
     assert receiver.counts()["waiting"] == 0
-    assert receiver.FULL not in faults.losses()
+    assert waiting.FULL not in faults.losses()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_trouble_is_told_as_long_as_it_lasts(
 
 
 def test_an_outage_that_lasts_costs_no_more_than_the_bound(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver._events, "_limit", 5)
+    monkeypatch.setattr(receiver.events, "limit", 5)
     _is_down(file)
 
     for number in range(20):
@@ -140,7 +140,7 @@ def test_an_outage_that_lasts_costs_no_more_than_the_bound(file: File, monkeypat
         flushing.flush()
 
     assert receiver.counts()["waiting"] == 5
-    assert faults.losses()[receiver.FULL] == 15
+    assert faults.losses()[waiting.FULL] == 15
 
 
 def test_two_flushes_at_once_count_each_event_once(file: File, monitoring: Any) -> None:
