@@ -25,6 +25,7 @@ from crm_monitoring.hooks import (
 )
 from crm_monitoring.hooks import register as register_hook
 from crm_monitoring.hooks import unregister as unregister_hook
+from crm_monitoring.ids import moment_of as moment_of_id
 from crm_monitoring.lazy import pattern
 from crm_monitoring.logs import get_logger
 from crm_monitoring.management.subcommands import Subcommand, also_complains, also_goes_to, subcommand
@@ -64,6 +65,7 @@ __all__ = [
     "detect_release",
     "get_logger",
     "key",
+    "moment_of_id",
     "pattern",
     "read_keys",
     "register_ending",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from crm_monitoring.dashboard.pages import figures, issues, transactions
+from crm_monitoring.dashboard.pages import figures, issues, requests, transactions
 from crm_monitoring.dashboard.pages.alerts import act_on_alert, show_alerts
 from crm_monitoring.dashboard.pages.overview import show_overview
 
@@ -19,6 +19,8 @@ urlpatterns = [
     path("issues/<int:pk>/events/<str:event_id>/", issues.show_event, name="event"),
     path("alerts/", show_alerts, name="alerts"),
     path("alerts/<int:pk>/act/", act_on_alert, name="act_on_alert"),
+    path("requests/", requests.list_requests, name="requests"),
+    path("requests/<path:request_id>/", requests.show_request, name="request"),
     path("transactions/", transactions.list_transactions, name="transactions"),
     path("transactions/<str:event_id>/", transactions.show_transaction, name="transaction"),
 ]

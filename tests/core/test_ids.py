@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import time
 
 import pytest
 
@@ -14,6 +15,14 @@ from tests.clients import WSGIClient
 
 def test_an_id_is_32_hexadecimal_digits() -> None:
     assert re.fullmatch("[0-9a-f]{32}", ids.new_id())
+
+
+def test_an_id_says_when_it_was_made_and_one_of_somebody_elses_does_not() -> None:
+    moment = ids.moment_of(ids.new_id())
+
+    assert moment is not None and abs(moment - time.time()) < 5
+    for other in ("", "from-nginx", "0" * 32, "f" * 32, f"{int(time.time() * 1000) + 90_000:012x}{'0' * 20}"):
+        assert ids.moment_of(other) is None
 
 
 def test_a_host_that_seeds_its_randomness_repeats_no_id(wsgi: WSGIClient) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from django.utils.formats import number_format
 from django.utils.translation import gettext
 
+from crm_monitoring.extending import pattern
+
 if TYPE_CHECKING:
     from crm_monitoring.dashboard.store.figures import Change
 
@@ -14,6 +16,8 @@ NOTHING = "–"
 """Stands for a figure that was not measured."""
 
 _LEAST_PERCENT = 0.1
+_DIGITS_OF_COMMIT = 10
+_COMMIT = pattern("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Delta(NamedTuple):
@@ -56,6 +60,11 @@ def percent(share: float | None) -> str:
 def score(apdex: float | None) -> str:
     """Return an Apdex with its two decimals: "0.94"."""
     return NOTHING if apdex is None else _number(apdex, 2)
+
+
+def release(name: str) -> str:
+    """Return a release in short: of a commit its first ten digits."""
+    return name[:_DIGITS_OF_COMMIT] if _COMMIT.fullmatch(name) else name
 
 
 def change(figure: Change) -> Delta:

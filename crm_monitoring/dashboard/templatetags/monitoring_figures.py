@@ -20,6 +20,7 @@ register.filter("count", formatting.count)
 register.filter("milliseconds", formatting.milliseconds)
 register.filter("percent", formatting.percent)
 register.filter("score", formatting.score)
+register.filter("release", formatting.release)
 
 
 # Django's `expects_localtime` would convert with USE_TZ only.
@@ -33,6 +34,13 @@ def moment(value: datetime) -> SafeString:
 def clock(value: datetime) -> SafeString:
     """Return a `time` element with hours, minutes and seconds in the current time zone."""
     return _time(value, date_format(timezone.localtime(value), "H:i:s"))
+
+
+@register.filter
+def exactly(value: datetime) -> SafeString:
+    """Return a `time` element with date and time to the millisecond in the current time zone."""
+    local = timezone.localtime(value)
+    return _time(value, f"{date_format(local, 'Y-m-d H:i:s')}.{local.microsecond // 1000:03}")
 
 
 @register.filter
