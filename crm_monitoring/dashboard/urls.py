@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from crm_monitoring.dashboard.pages import figures, issues, requests, transactions
+from crm_monitoring.dashboard.pages import figures, issue, issues, requests, transactions
 from crm_monitoring.dashboard.pages.alerts import act_on_alert, show_alerts
 from crm_monitoring.dashboard.pages.overview import show_overview
 
@@ -15,8 +15,8 @@ urlpatterns = [
     path("figures.json", figures.show_figures, name="figures"),
     path("issues/", issues.list_issues, name="issues"),
     path("issues/act/", issues.act, name="act"),
-    path("issues/<int:pk>/", issues.show_issue, name="issue"),
-    path("issues/<int:pk>/events/<str:event_id>/", issues.show_event, name="event"),
+    path("issues/<int:pk>/", issue.show_issue, name="issue"),
+    path("issues/<int:pk>/events/<str:event_id>/", issue.show_event, name="event"),
     path("alerts/", show_alerts, name="alerts"),
     path("alerts/<int:pk>/act/", act_on_alert, name="act_on_alert"),
     path("requests/", requests.list_requests, name="requests"),

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import DatabaseError, connection
 from django.test import Client
+from django.urls import resolve
+
+from crm_monitoring.dashboard.presentation import Route, as_test, present
 
 
 @pytest.fixture
@@ -91,3 +95,17 @@ def test_unhandled_error_makes_one_event(visitor, sentry, path):
     visitor.get(path)
 
     assert len(sentry.events) == 1
+
+
+@pytest.mark.parametrize("path", ["/break/error/", "/api/v1/broken"])
+def test_a_copied_test_fails_as_the_page_did(visitor, sentry, path):
+    visitor.get(path)
+    (failure,) = sentry.events
+    error = failure["exception"]["values"][-1]
+    copied = {}
+
+    exec(as_test(present(failure), Route(resolve(path).view_name, {})), copied)  # noqa: S102
+
+    with pytest.raises(Exception, match=re.escape(error["value"])) as raised:
+        next(value for name, value in copied.items() if name.startswith("test_"))()
+    assert raised.type.__name__ == error["type"]

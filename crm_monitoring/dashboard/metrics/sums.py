@@ -159,13 +159,20 @@ class Names(dict[Key, Counters]):
         return cls.sum([stored])
 
     @classmethod
-    def sum(cls, bodies: Iterable[bytes]) -> Names:
-        """Return what all bodies that `to_bytes` has stored add up to; one of a newer version is that version's to show."""
+    def sum(cls, bodies: Iterable[bytes], only: tuple[str, str] | None = None) -> Names:
+        """
+        Return what all bodies that `to_bytes` has stored add up to; one of a newer version is that version's to show.
+
+        Args:
+            only: The metric and the name that are wanted; all unless given.
+        """
         # Ten thousand are added for a page: as lists, which takes a fifth of the time.
         sums: dict[Any, list[float]] = {}
         sketches: dict[Any, Sketch] = {}
         for body in filter(is_known, bodies):
             for key, numbers, stored in _entries(body):
+                if only is not None and key[:2] != only:
+                    continue
                 known = sums.get(key)
                 if known is None and len(sums) >= MAX_NAMES:
                     key = (key[0], OTHER, key[2])

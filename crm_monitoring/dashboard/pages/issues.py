@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.shortcuts import render
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 
-from crm_monitoring.dashboard.models import Event, Issue, Sighting
+from crm_monitoring.dashboard.models import Issue
 from crm_monitoring.dashboard.pages import formatting
 from crm_monitoring.dashboard.pages.access import dashboard_view
-from crm_monitoring.dashboard.pages.links import figures_of
 from crm_monitoring.dashboard.pages.lists import (
     Link,
-    as_json,
-    as_text,
     options,
     page_number,
     paging,
@@ -34,9 +27,9 @@ from crm_monitoring.dashboard.pages.lists import (
     query_with,
     select,
 )
-from crm_monitoring.dashboard.presentation import level_of, present
+from crm_monitoring.dashboard.presentation import level_of
 from crm_monitoring.dashboard.store import issues
-from crm_monitoring.dashboard.store.issues import EventView, IssueFilters, Sort
+from crm_monitoring.dashboard.store.issues import IssueFilters, Sort
 
 CHANGE = "crm_monitoring_dashboard.change_issue"
 
@@ -68,27 +61,6 @@ class IssueRow:
     @property
     def is_new(self) -> bool:
         return not self.is_regressed and datetime.now(UTC) - self.issue.first_seen < _NEW
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """How often an issue was seen somewhere; `query` leads to the issues there, `figures` to an endpoint's figures."""
-
-    name: str
-    count: int
-    query: str
-    figures: str
-
-
-@dataclass(frozen=True, slots=True)
-class SeenWhere:
-    """One way to tell where an issue was seen."""
-
-    label: str
-    values: Sequence[Seen]
-
-
-# -- issues ---------------------------------------------------------------------------------------------------------------
 
 
 @dashboard_view
@@ -132,87 +104,6 @@ def _issue_filters(request: HttpRequest) -> IssueFilters:
 def _sort(request: HttpRequest) -> Sort:
     asked = request.GET.get("sort")
     return next((sort for sort in Sort if sort.value == asked), Sort.NEWEST)
-
-
-@dashboard_view
-@require_safe
-def show_issue(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show an issue with its newest event."""
-    return _show(request, pk)
-
-
-@dashboard_view
-@require_safe
-def show_event(request: HttpRequest, pk: int, event_id: str) -> HttpResponse:
-    """Show an issue with one of its events; `?format=text` and `?format=json` give the event alone."""
-    return _show(request, pk, event_id)
-
-
-def _show(request: HttpRequest, pk: int, event_id: str | None = None) -> HttpResponse:
-    try:
-        view = issues.get(pk)
-    except Issue.DoesNotExist as error:
-        raise Http404 from error
-    event = _event(view.issue, event_id)
-    shown_as = request.GET.get("format")
-    if event is not None and shown_as == "json":
-        return as_json(event.body)
-    context = {
-        "view": view,
-        "issue": view.issue,
-        "row": IssueRow(view.issue),
-        "places": _seen(view.sightings),
-        "may_change": request.user.has_perm(CHANGE),
-        "address": request.get_full_path(),
-        "kept": event,
-        "event": present(event.body) if event is not None else None,
-        "event_url": _event_url(request, event),
-    }
-    if event is not None and shown_as == "text":
-        return as_text(render_to_string("crm_monitoring/dashboard/_event.txt", context))
-    return render(request, "crm_monitoring/dashboard/issue.html", context)
-
-
-def _event(issue: Issue, event_id: str | None) -> EventView | None:
-    """Return the event asked for, or the newest; None where an issue has none any more."""
-    try:
-        return issues.event(issue, event_id)
-    except Event.DoesNotExist as error:
-        if event_id is not None:
-            raise Http404 from error
-        return None
-
-
-def _event_url(request: HttpRequest, event: EventView | None) -> str:
-    if event is None:
-        return ""
-    path = reverse("crm_monitoring_dashboard:event", args=(event.event.issue_id, event.event.event_id))
-    return request.build_absolute_uri(path)
-
-
-def _seen(sightings: Iterable[Sighting]) -> list[SeenWhere]:
-    labels = {
-        "endpoint": gettext("Endpoints"),
-        "environment": gettext("Environments"),
-        "release": gettext("Releases"),
-    }
-    counts: dict[str, Counter[str]] = {name: Counter() for name in labels}
-    for sighting in sightings:
-        for name, counted in counts.items():
-            counted[getattr(sighting, name)] += sighting.count
-    return [SeenWhere(label, _most(name, counts[name])) for name, label in labels.items() if counts[name]]
-
-
-def _most(name: str, counted: Counter[str]) -> list[Seen]:
-    return [
-        Seen(
-            value,
-            count,
-            urlencode({name: value}) if value else "",
-            figures_of(value) if name == "endpoint" and value else "",
-        )
-        for value, count in counted.most_common()
-    ]
 
 
 @dashboard_view

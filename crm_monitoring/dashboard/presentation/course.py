@@ -123,6 +123,11 @@ def pieces_of_spans(body: Mapping[str, Any]) -> Iterator[Piece]:
             yield Piece(at_ms, max(0.0, until_ms - at_ms), string(span.get("op"), _MAX_OPERATION), text)
 
 
+def brief(statement: str) -> str:
+    """Return an SQL statement without a long list of columns; any other text as it is."""
+    return _COLUMNS.sub("SELECT … FROM ", statement)
+
+
 def kind_of(operation: str) -> str:
     """Return what an operation is about, one of a few words: "db.redis" is "db"."""
     first = operation.split(".", 1)[0]
@@ -216,7 +221,7 @@ def _bar(piece: Piece, depth: int, whole_ms: float, *, count: int, duration_ms: 
     return Row(
         operation=piece.operation,
         kind=OWN_CODE if piece.operation == OWN_CODE else kind_of(piece.operation),
-        text=_COLUMNS.sub("SELECT … FROM ", piece.text),
+        text=brief(piece.text),
         depth=min(depth, _DEEPEST),
         count=count,
         at_ms=piece.at_ms,

@@ -7,9 +7,12 @@ What Sentry's protocol orders oldest first, exceptions and frames, comes innermo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from crm_monitoring.dashboard.inbox import MAX_ITEMS, integer, mapping, moment, objects, pairs, pretty
+from crm_monitoring.dashboard.presentation.course import brief
 from crm_monitoring.dashboard.presentation.parts import (
     MAX_NAME,
     Breadcrumb,
@@ -82,7 +85,9 @@ def _message(event: Mapping[Any, Any]) -> str:
 
 
 def _breadcrumbs(event: Mapping[Any, Any]) -> list[Breadcrumb]:
-    return [_breadcrumb(breadcrumb) for breadcrumb in objects(event.get("breadcrumbs"))[-MAX_ITEMS:]]
+    crumbs = [_breadcrumb(breadcrumb) for breadcrumb in objects(event.get("breadcrumbs"))[-MAX_ITEMS:]]
+    alike = (list(same) for _, same in groupby(crumbs, lambda crumb: (crumb.level, crumb.category, crumb.message)))
+    return [replace(same[0], count=len(same)) for same in alike]
 
 
 def _breadcrumb(breadcrumb: Mapping[Any, Any]) -> Breadcrumb:
@@ -91,7 +96,7 @@ def _breadcrumb(breadcrumb: Mapping[Any, Any]) -> Breadcrumb:
         moment=moment(breadcrumb.get("timestamp")),
         level="info" if level is None else level_of(level),
         category=string(breadcrumb.get("category") or breadcrumb.get("type"), MAX_NAME),
-        message=string(breadcrumb.get("message")),
+        message=brief(string(breadcrumb.get("message"))),
         data=pairs(breadcrumb.get("data")),
     )
 

@@ -22,7 +22,13 @@ class SourceLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One call."""
+    """
+    One call.
+
+    Attributes:
+        is_open: Its local variables are shown at once: the innermost of the project's own code, or of all where there is none.
+        repeats: How many times more it was called by itself, with those above it that are part of the circle.
+    """
 
     function: str
     module: str
@@ -31,6 +37,8 @@ class Frame:
     is_library: bool
     source: Sequence[SourceLine]
     variables: Sequence[Pair]
+    is_open: bool = False
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +76,14 @@ class ExceptionPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breadcrumb:
-    """A step on the way."""
+    """A step on the way; `count` is how often the same came one after the other, `moment` that of the first."""
 
     moment: datetime | None
     level: str
     category: str
     message: str
     data: Sequence[Pair]
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +13,8 @@ from crm_monitoring.dashboard.texts import string
 
 MAX_EXCEPTIONS = 50
 _MAX_SOURCE_LINE = 500
+_CIRCLES = (1, 2, 3)
+_LEAST_REPEATS = 2
 _LINKS = {"__cause__": "cause", "__context__": "context"}
 
 
@@ -21,6 +24,13 @@ def exceptions_of(event: Mapping[Any, Any]) -> list[ExceptionPart]:
     values.reverse()
     types = {integer(mapping(value.get("mechanism")).get("exception_id")): value.get("type") for value in values}
     return [_exception(value, index, types) for index, value in enumerate(values)]
+
+
+def place_of(exceptions: Sequence[ExceptionPart]) -> Frame | None:
+    """Return where in the project's own code the first exception was raised, or where in a library if it never was in it."""
+    return next(
+        (frame for part in exceptions[:1] for one in part.stretches for frame in one.frames if frame.is_open), None
+    )
 
 
 def _stacks(event: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
@@ -34,7 +44,7 @@ def _exception(value: Mapping[Any, Any], index: int, types: Mapping[Any, Any]) -
     handled = mechanism.get("handled")
     parent = integer(mechanism.get("parent_id"))
     frames = [_frame(frame) for frame in objects(mapping(value.get("stacktrace")).get("frames"))]
-    shown = frames[-MAX_ITEMS:]
+    shown = _with_open(_folded(frames[::-1]), is_first=not index)[:MAX_ITEMS]
     return ExceptionPart(
         type=string(value.get("type"), MAX_NAME),
         value=string(value.get("value")),
@@ -43,13 +53,49 @@ def _exception(value: Mapping[Any, Any], index: int, types: Mapping[Any, Any]) -
         parent="" if parent is None else string(types.get(parent), MAX_NAME),
         mechanism=string(mechanism.get("type"), MAX_NAME),
         handled=handled if isinstance(handled, bool) else None,
-        stretches=_stretches(shown[::-1]),
-        left_out=len(frames) - len(shown),
+        stretches=_stretches(shown),
+        left_out=max(0, len(frames) - sum(1 + frame.repeats for frame in shown)),
     )
 
 
 def _link(source: str) -> str:
     return "member" if source.startswith("exceptions[") else _LINKS.get(source, "earlier")
+
+
+def _folded(frames: Sequence[Frame]) -> list[Frame]:
+    """Leave out what a recursion repeats: the same call, or the same two or three in a circle, over and over."""
+    folded: list[Frame] = []
+    at = 0
+    while at < len(frames):
+        size, times = max(
+            ((size, _repeats(frames, at, size)) for size in _CIRCLES), key=lambda found: found[0] * found[1]
+        )
+        if times < _LEAST_REPEATS:
+            size, times = 1, 0
+        folded += frames[at : at + size]
+        folded[-1] = replace(folded[-1], repeats=size * times)
+        at += size * (times + 1)
+    return folded
+
+
+def _repeats(frames: Sequence[Frame], at: int, size: int) -> int:
+    """Return how often the `size` frames from `at` on come again, one after the other."""
+    calls = [_call(frame) for frame in frames[at : at + size]]
+    times = 0
+    while [_call(frame) for frame in frames[at + (times + 1) * size : at + (times + 2) * size]] == calls:
+        times += 1
+    return times
+
+
+def _call(frame: Frame) -> tuple[str, str, int | None]:
+    return frame.function, frame.filename, frame.number
+
+
+def _with_open(frames: list[Frame], *, is_first: bool) -> list[Frame]:
+    if not (frames and is_first):
+        return frames
+    at = next((index for index, frame in enumerate(frames) if not frame.is_library), 0)
+    return [*frames[:at], replace(frames[at], is_open=True), *frames[at + 1 :]]
 
 
 def _stretches(frames: Sequence[Frame]) -> list[Stretch]:

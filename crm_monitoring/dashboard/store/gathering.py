@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from crm_monitoring.dashboard.metrics import Names, Points, Totals, UnknownFormat
+from crm_monitoring.dashboard.metrics import Counters, Names, Points, Totals, UnknownFormat
 from crm_monitoring.dashboard.store import rollups
 from crm_monitoring.dashboard.store.connection import snapshot
 from crm_monitoring.dashboard.store.spans import LADDER, MINUTE, Span, ceil_to, cover, floor_to
@@ -51,6 +51,21 @@ def gather(span: Span, step: int, environment: str = "") -> Gathered:
             gathered.totals_at(started).add(_totals(stored))
         _add_waiting(gathered, Span(before.start, now.end), environment)
     return gathered
+
+
+def of_name(span: Span, step: int, metric: str, name: str, environment: str = "") -> dict[int, Counters]:
+    """Return what was counted of one name in `span`, of all releases, by the start of each step that has anything."""
+    only, found = (metric, name), defaultdict[int, Counters](Counters)
+    with snapshot():
+        widths = [width for width in LADDER if step % width == 0]
+        slots = rollups.within(cover(span, rollups.unsettled(span), widths), environment)
+        columns = ("started", "environment", "body")
+        rows = [*slots.values_list(*columns), *rollups.waiting(span).values_list(*columns)]
+    for started, of, body in rows:
+        if environment in ("", of):
+            for counters in Names.sum([bytes(body or b"")], only).values():
+                found[floor_to(started, step)].add(counters)
+    return dict(found)
 
 
 def _parts(span: Span) -> tuple[Span, Span]:

@@ -13,13 +13,20 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
+from crm_monitoring.dashboard.fields import moment_of
+from crm_monitoring.dashboard.metrics import Counters, Metric
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Kept, Sighting, SlowTransaction
+from crm_monitoring.dashboard.store import clock
 from crm_monitoring.dashboard.store.connection import database
+from crm_monitoring.dashboard.store.gathering import of_name
+from crm_monitoring.dashboard.store.spans import Span, floor_to
 from crm_monitoring.dashboard.texts import one_line
 
 PAGE_SIZE = 50
 MAX_CHOICES = 500
 _MAX_SEARCH = 200
+_MAX_BODIES = 100
+_HOUR_S = 3_600
 
 Row = TypeVar("Row", bound=Model)
 
@@ -80,13 +87,11 @@ class IssueView(NamedTuple):
     Attributes:
         users: How many users have met it.
         sightings: Where, most first.
-        kept: How many of its events are kept.
     """
 
     issue: Issue
     users: int
     sightings: Sequence[Sighting]
-    kept: int
 
 
 class EventView(NamedTuple):
@@ -95,14 +100,31 @@ class EventView(NamedTuple):
 
     Attributes:
         body: The event as it would have been sent to Sentry, without secrets.
-        previous: Id of the event before, None for the first that is kept.
-        next: Id of the event after, None for the last.
+        number: Which one of the kept events it is, from 1 for the first.
+        ids: Those of all that are kept, the first one first.
+        bodies: Of the newest hundred.
     """
 
     event: Event
     body: Mapping[str, Any]
-    previous: str | None
-    next: str | None
+    number: int
+    ids: Sequence[str]
+    bodies: Sequence[Mapping[str, Any]]
+
+    @property
+    def first(self) -> str:
+        """Id of the first event that is kept."""
+        return self.ids[0]
+
+    @property
+    def previous(self) -> str | None:
+        """Id of the event before, None for the first that is kept."""
+        return self.ids[self.number - 2] if self.number > 1 else None
+
+    @property
+    def next(self) -> str | None:
+        """Id of the event after, None for the last."""
+        return self.ids[self.number] if self.number < len(self.ids) else None
 
 
 class TransactionView(NamedTuple):
@@ -163,7 +185,6 @@ def get(pk: int) -> IssueView:
         issue=issue,
         users=AffectedUser.objects.using(using).filter(issue=pk).count(),
         sightings=list(sightings.order_by("-count", "-last_seen")[:MAX_CHOICES]),
-        kept=Event.objects.using(using).filter(issue=pk).count(),
     )
 
 
@@ -175,17 +196,29 @@ def event(issue: Issue, event_id: str | None = None) -> EventView:
         Event.DoesNotExist: if it is not kept.
     """
     events = Event.objects.using(database()).filter(issue=issue)
-    found = events.get(event_id=_id(event_id)) if event_id else events.order_by("moment", "pk").last()
-    if found is None:
+    newest = list(events.order_by("-moment", "-pk")[:_MAX_BODIES])
+    ids = list(events.order_by("moment", "pk").values_list("event_id", flat=True))
+    wanted = _id(event_id) if event_id else ids[-1] if ids else ""
+    if wanted not in ids:
         raise Event.DoesNotExist
-    earlier = Q(moment__lt=found.moment) | Q(moment=found.moment, pk__lt=found.pk)
-    ids = events.order_by("moment", "pk").values_list("event_id", flat=True)
+    found = next((one for one in newest if one.event_id == wanted), None) or events.get(event_id=wanted)
+    at = ids.index(wanted)
     return EventView(
         event=found,
         body=body_of(found),
-        previous=ids.filter(earlier).last(),
-        next=ids.exclude(earlier).exclude(pk=found.pk).first(),
+        number=at + 1,
+        ids=ids,
+        bodies=[body_of(one) for one in newest],
     )
+
+
+def occurred(issue: Issue, hours: int = 24) -> list[tuple[datetime, int]]:
+    """Return how often it happened in each of the last hours, the oldest first: none of those that are no errors."""
+    end = floor_to(clock.now(), _HOUR_S) + _HOUR_S
+    span = Span(end - hours * _HOUR_S, end)
+    counted = of_name(span, _HOUR_S, Metric.ERROR.value, issue.fingerprint)
+    nothing = Counters()
+    return [(moment_of(start), counted.get(start, nothing).count) for start in range(span.start, span.end, _HOUR_S)]
 
 
 def _id(given: str) -> str:

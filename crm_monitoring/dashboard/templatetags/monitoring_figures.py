@@ -37,6 +37,19 @@ def clock(value: datetime) -> SafeString:
 
 
 @register.filter
+def hour(value: datetime) -> str:
+    """Return the hour a stretch of time begins with, in the current time zone: "14:00"."""
+    return date_format(timezone.localtime(value), "H:i")
+
+
+@register.filter
+def tick(value: datetime) -> SafeString:
+    """Return a `time` element with hours, minutes, seconds and milliseconds in the current time zone."""
+    local = timezone.localtime(value)
+    return _time(value, f"{local:%H:%M:%S}.{local.microsecond // 1000:03}")
+
+
+@register.filter
 def exactly(value: datetime) -> SafeString:
     """Return a `time` element with date and time to the millisecond in the current time zone."""
     local = timezone.localtime(value)

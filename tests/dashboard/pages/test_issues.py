@@ -16,6 +16,7 @@ from crm_monitoring.dashboard.store.issues import set_status
 from tests.clients import WSGIClient
 from tests.conftest import MemoryTransport
 from tests.dashboard.bodies import LINK, ODD, PAYLOAD, Page, event, hostile, keep, keep_failure
+from tests.dashboard.happenings import measure
 
 pytestmark = pytest.mark.django_db
 
@@ -450,7 +451,7 @@ def test_an_issue_shows_where_it_was_seen_and_links_there(reader: Client) -> Non
     assert page.all("a", href=f"{ISSUES}?release=2.0")
     assert page.all("a", href=f"{ISSUES}?endpoint=GET+a-b%2F%7Bpk%7D%2F")
     assert page.all("a", href="/monitoring/?rows=all#:~:text=GET%20a%2Db%2F%7Bpk%7D%2F")
-    assert "production 2 staging 1" in page.text
+    assert "production 66.7% 2 staging 33.3% 1" in page.text
 
 
 def test_an_issue_seen_nowhere_in_particular_says_so(reader: Client) -> None:
@@ -552,8 +553,8 @@ def test_the_links_to_copies_work_without_a_script(reader: Client) -> None:
 
     links = page_of(reader, f"{ISSUES}{issue.pk}/").all("a", data_copied="Copied")
 
-    assert [urlsplit(link["href"]).query for link in links] == ["format=text", "format=json"]
-    assert [reader.get(link["href"]).status_code for link in links] == [200, 200]
+    assert [urlsplit(link["href"]).query for link in links] == ["format=markdown", "format=text", "format=json"]
+    assert [reader.get(link["href"]).status_code for link in links] == [200, 200, 200]
 
 
 # -- events from anywhere --------------------------------------------------------------------------------------------------
@@ -596,7 +597,7 @@ def test_a_body_that_is_no_event_has_its_page(reader: Client, body: Any) -> None
 
 
 def test_a_huge_event_has_a_page_of_bounded_size(reader: Client) -> None:
-    frames = [{"function": "f", "vars": {"x": "y" * 20_000}} for _ in range(300)]
+    frames = [{"function": f"f{number}", "vars": {"x": "y" * 20_000}} for number in range(300)]
     issue = keep(
         event(exception={"values": [{"type": "E", "stacktrace": {"frames": frames}}]}, extra={"x": "y" * 10**6})
     )
@@ -612,3 +613,75 @@ def test_an_absurd_issue_is_refused(pk: str) -> None:
     response = client_of("view_dashboard", "change_issue").post(ACT, {"status": "resolved", "issue": pk})
 
     assert response.status_code == 400
+
+
+# -- the first screen -----------------------------------------------------------------------------------------------------
+
+
+def test_the_first_lines_say_what_where_how_often_and_since_when(reader: Client) -> None:
+    frame = {"function": "pay", "filename": "shop/orders.py", "lineno": 29, "in_app": True, "vars": {"pk": "6"}}
+    error = {"values": [{"type": "ValueError", "value": "order 6", "stacktrace": {"frames": [frame]}}]}
+    keep(event(exception=error), user="a" * 32)
+    issue = keep(event(exception=error), user="b" * 32)
+
+    page = page_of(reader, f"{ISSUES}{issue.pk}/")
+
+    text = page.text[page.text.index("Alerts") :]
+    first = text[: text.index("Stack")]
+    for part in (f"#{issue.pk} ValueError", "shop/orders.py:29", "in pay", "2 times", "2 users", "in 1.0"):
+        assert part in first
+    assert page.all("details", open="")
+
+
+def test_how_often_it_happened_is_drawn_by_the_hour(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    issue = keep(event())
+    now = timezone.now().timestamp()
+    measure("error", count=3, name=issue.fingerprint, moment=now)
+    measure("error", count=1, name="another", moment=now)
+    measure("error", count=2, name=issue.fingerprint, moment=now - 7200)
+
+    bars = reader.get(f"{ISSUES}{issue.pk}/").context["bars"]
+
+    assert (len(bars), [bar.count for bar in bars[-3:]]) == (24, [2, 0, 3])
+    assert [bar.height for bar in bars[-3:]] == [66.67, 1.0, 100.0]
+
+
+def test_what_its_tags_have_in_common_is_told_of_the_kept_events(reader: Client) -> None:
+    for tenant in ("north", "north", "south"):
+        issue = keep(event(tags={"tenant": tenant, "request_id": tenant}))
+
+    text = page_of(reader, f"{ISSUES}{issue.pk}/").text
+
+    assert "tenant of 3 kept events" in text
+    assert "north 66.7% 2 south 33.3% 1" in text
+    assert "request_id of" not in text
+
+
+@pytest.mark.parametrize("shown_as", ["markdown", "curl", "test", "text"])
+def test_an_event_is_copied_as_text(reader: Client, shown_as: str) -> None:
+    issue = keep(event(request={"method": "GET", "url": "http://testserver/monitoring/issues/7/"}))
+
+    response = reader.get(f"{ISSUES}{issue.pk}/?format={shown_as}")
+
+    assert response["Content-Type"].startswith("text/plain") and response["X-Content-Type-Options"] == "nosniff"
+    assert b"monitoring/issues/7" in response.content or b"crm_monitoring_dashboard:issue" in response.content
+
+
+def test_what_was_no_request_is_no_command_of_curl(reader: Client) -> None:
+    issue = keep(event(request=None))
+
+    assert reader.get(f"{ISSUES}{issue.pk}/?format=curl").content == b""
+
+
+def test_an_event_is_one_of_those_that_are_kept(reader: Client) -> None:
+    ids = []
+    for _ in range(3):
+        issue = keep(event())
+        ids.append(Event.objects.latest("pk").event_id)
+
+    page = page_of(reader, f"{ISSUES}{issue.pk}/events/{ids[1]}/")
+
+    assert "event 2 of 3 kept" in page.text
+    links = [attributes.get("href", "") for tag, attributes in page.elements if tag == "a"]
+    for event_id in (ids[0], ids[2]):
+        assert f"{ISSUES}{issue.pk}/events/{event_id}/" in links

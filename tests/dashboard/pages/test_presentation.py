@@ -24,7 +24,7 @@ from crm_monitoring.dashboard.inbox.untrusted import (
     pretty,
 )
 from crm_monitoring.dashboard.pages.waterfall import arrange
-from crm_monitoring.dashboard.presentation import EventPage, SourceLine, present
+from crm_monitoring.dashboard.presentation import EventPage, SourceLine, place_of, present
 from crm_monitoring.dashboard.texts import MAX_TEXT, string
 from tests.clients import WSGIClient
 from tests.conftest import MemoryTransport
@@ -383,3 +383,58 @@ def test_json_that_is_nested_too_deeply_to_be_written_is_cut() -> None:
 
     assert b"[too deep]" in indented({"deep": deep})
     assert "[too deep]" in pretty(deep)
+
+
+# -- what is folded -------------------------------------------------------------------------------------------------------
+
+
+def calls(*names: str, own: str = "") -> list[dict[str, Any]]:
+    return [{"function": name, "filename": f"{name}.py", "lineno": 1, "in_app": name == own} for name in names]
+
+
+def shown_calls(*names: str, own: str = "") -> list[tuple[str, int]]:
+    """The calls of a stack and how many more each stands for, innermost first."""
+    body = event(exception={"values": [{"type": "E", "stacktrace": {"frames": calls(*names, own=own)}}]})
+    part = present(body).exceptions[0]
+    return [(frame.function, frame.repeats) for stretch in part.stretches for frame in stretch.frames]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["a"] * 61, [("a", 60)]),
+        (["view", *["walk"] * 59, "leaf"], [("leaf", 0), ("walk", 58), ("view", 0)]),
+        (["a", "b"] * 30, [("b", 0), ("a", 58)]),
+        (["a", "b", "c"] * 10 + ["leaf"], [("leaf", 0), ("c", 0), ("b", 0), ("a", 27)]),
+        (["a", "a", "b"], [("b", 0), ("a", 0), ("a", 0)]),
+        ([], []),
+    ],
+)
+def test_a_recursion_is_folded(names: list[str], shown: list[tuple[str, int]]) -> None:
+    assert shown_calls(*names) == shown
+
+
+@pytest.mark.parametrize(
+    ("names", "own", "place"),
+    [(["wsgi", "view", "pay", "lib"], "pay", "pay"), (["wsgi", "lib"], "", "lib"), ([], "", None)],
+)
+def test_the_place_is_the_projects_own_innermost_call(names: list[str], own: str, place: str | None) -> None:
+    body = event(exception={"values": [{"type": "E", "stacktrace": {"frames": calls(*names, own=own)}}]})
+
+    found = place_of(present(body).exceptions)
+
+    assert (found and found.function) == place
+
+
+def test_equal_breadcrumbs_in_a_row_are_one_with_their_count() -> None:
+    crumbs = [{"category": "query", "message": name} for name in ("A", "A", "A", "B", "A")]
+
+    found = present(event(breadcrumbs={"values": crumbs})).breadcrumbs
+
+    assert [(crumb.message, crumb.count) for crumb in found] == [("A", 3), ("B", 1), ("A", 1)]
+
+
+def test_a_long_list_of_columns_is_left_out_of_a_breadcrumb() -> None:
+    crumbs = [{"category": "query", "message": 'SELECT "a"."b", "a"."c", "a"."d" FROM "a"'}]
+
+    assert present(event(breadcrumbs={"values": crumbs})).breadcrumbs[0].message == 'SELECT … FROM "a"'
