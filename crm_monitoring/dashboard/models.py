@@ -16,6 +16,7 @@ ENVIRONMENT_LENGTH = 64
 RELEASE_LENGTH = 200
 HASH_LENGTH = 32
 REQUEST_ID_LENGTH = 64
+TAG_LENGTH = 64
 TRACE_ID_LENGTH = 32
 
 RULE_LENGTH = 64
@@ -166,6 +167,25 @@ class Sighting(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint} ({self.environment} {self.release})"
+
+
+class TagValue(models.Model):
+    """How often an issue's events had a value of a tag; past fifty values of one tag, "(other)"."""
+
+    issue = models.ForeignKey(Issue, on_delete=models.CASCADE, related_name="tags")
+    name = models.CharField(max_length=TAG_LENGTH)
+    value = models.CharField(max_length=NAME_LENGTH)
+    count = models.PositiveBigIntegerField(default=0)
+    last_seen = MomentField(db_index=True)
+
+    class Meta:
+        verbose_name = _("value of a tag")
+        verbose_name_plural = _("values of tags")
+        constraints = [models.UniqueConstraint(fields=["issue", "name", "value"], name="crm_monitoring_tag_once")]
+        indexes = [models.Index(fields=["name", "value"], name="crm_monitoring_tag_found")]
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.value}"
 
 
 class AffectedUser(models.Model):

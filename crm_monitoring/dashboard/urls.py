@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from crm_monitoring.dashboard.pages import figures, issue, issues, requests, transactions
+from crm_monitoring.dashboard.pages import figures, find, issue, issues, requests, transactions
 from crm_monitoring.dashboard.pages.alerts import act_on_alert, show_alerts
 from crm_monitoring.dashboard.pages.overview import show_overview
 
@@ -13,6 +13,7 @@ app_name = "crm_monitoring_dashboard"
 urlpatterns = [
     path("", show_overview, name="overview"),
     path("figures.json", figures.show_figures, name="figures"),
+    path("find/", find.find, name="find"),
     path("issues/", issues.list_issues, name="issues"),
     path("issues/act/", issues.act, name="act"),
     path("issues/<int:pk>/", issue.show_issue, name="issue"),

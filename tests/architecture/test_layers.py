@@ -70,9 +70,12 @@ DOORS_OF_THEIR_OWN = {
     "dashboard.store.deliveries",
     "dashboard.store.deploys",
     "dashboard.store.figures",
+    "dashboard.store.finding",
     "dashboard.store.issues",
     "dashboard.store.leases",
     "dashboard.store.stories",
+    "dashboard.store.tags",
+    "dashboard.store.terms",
     # Alerts are half of what the dashboard would add to the start of every command: who tells nobody loads none of them.
     "dashboard.alerts.channels",
     "dashboard.alerts.delivery",

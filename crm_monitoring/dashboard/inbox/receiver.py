@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 from time import time
 from typing import Any
 from uuid import uuid4
@@ -17,7 +18,7 @@ from uuid import uuid4
 from crm_monitoring import faults
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.inbox.grouping import group_of
-from crm_monitoring.dashboard.inbox.untrusted import integer, mapping, moment
+from crm_monitoring.dashboard.inbox.untrusted import integer, mapping, moment, pairs
 from crm_monitoring.dashboard.inbox.waiting import Waiting
 from crm_monitoring.dashboard.metrics import collector, hashed
 from crm_monitoring.dashboard.models import (
@@ -25,10 +26,11 @@ from crm_monitoring.dashboard.models import (
     NAME_LENGTH,
     RELEASE_LENGTH,
     REQUEST_ID_LENGTH,
+    TAG_LENGTH,
     TRACE_ID_LENGTH,
 )
 from crm_monitoring.dashboard.schedule import note_failure
-from crm_monitoring.dashboard.store import Occurrence, Slow, issue_writer
+from crm_monitoring.dashboard.store import MOST_TAGS, Occurrence, Slow, issue_writer
 from crm_monitoring.dashboard.texts import one_line, string
 from crm_monitoring.extending import Envelope, after_fork, pattern, sentry_status
 from crm_monitoring.rendering import dumps
@@ -38,6 +40,7 @@ MAX_TRANSACTIONS = 100
 UNWRITTEN_EVENTS = "inbox_unwritten_events"
 UNWRITTEN_TRANSACTIONS = "inbox_unwritten_transactions"
 
+_OF_ONE_EVENT = frozenset(("request_id", "task_id", "job_id"))
 _EVENT_ID = pattern("[0-9a-f]{32}")
 _ERRORS = ("error", "fatal")
 _OTHER = "other"
@@ -94,8 +97,14 @@ def _take_event(event: Mapping[str, Any]) -> None:
         happened = moment(event.get("timestamp"))
         user = string(mapping(event.get("user")).get("id"))
         about = _about(event, happened.timestamp() if happened else time())
-        events.add(Occurrence(**about, group=group, count=count, user=hashed(user) if user else ""))
+        events.add(Occurrence(**about, group=group, count=count, user=hashed(user) if user else "", tags=_tags(event)))
         note_failure()
+
+
+def _tags(event: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags that may have a value in common with other events."""
+    found = ((one_line(name, TAG_LENGTH), one_line(value, NAME_LENGTH)) for name, value in pairs(event.get("tags")))
+    return dict(islice(((name, value) for name, value in found if name and name not in _OF_ONE_EVENT), MOST_TAGS))
 
 
 def _held_back(event: Mapping[str, Any]) -> int:

@@ -16,42 +16,41 @@ from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
-from crm_monitoring.dashboard.inbox import mapping, pairs
+from crm_monitoring.dashboard.metrics import OTHER
 from crm_monitoring.dashboard.models import Event, Issue, Sighting
 from crm_monitoring.dashboard.pages import formatting
 from crm_monitoring.dashboard.pages.access import dashboard_view
 from crm_monitoring.dashboard.pages.issues import CHANGE, IssueRow
-from crm_monitoring.dashboard.pages.links import figures_of
+from crm_monitoring.dashboard.pages.links import address_of, figures_of
 from crm_monitoring.dashboard.pages.lists import as_json, as_text
 from crm_monitoring.dashboard.presentation import EventPage, Route, as_curl, as_markdown, as_test, place_of, present
-from crm_monitoring.dashboard.store import issues
+from crm_monitoring.dashboard.store import issues, tags
 from crm_monitoring.dashboard.store.issues import EventView
+from crm_monitoring.dashboard.store.terms import Filter
 
 _MOST_TAGS = 12
 _MOST_VALUES = 5
-# They say nothing of what its events have in common.
-_ALWAYS_OTHERS = frozenset(("request_id", "task_id", "job_id"))
 _WIDTH, _HEIGHT = 100.0, 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How often an issue was seen somewhere; `query` leads to the issues there, `figures` to an endpoint's figures."""
+    """How often an issue was seen somewhere; `query` leads to the issues there, `found` to those with the tag, `figures` to an endpoint's figures."""
 
     name: str
     count: int
     share: str
     query: str
+    found: str
     figures: str
 
 
 @dataclass(frozen=True, slots=True)
 class SeenWhere:
-    """One way to tell where an issue was seen; of how many events where that is not all of them."""
+    """One way to tell where an issue was seen."""
 
     label: str
     values: Sequence[Seen]
-    sample: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def _show(request: HttpRequest, pk: int, event_id: str | None = None) -> HttpRes
     context |= {
         "place": place_of(shown.exceptions) if shown is not None else None,
         "bars": list(_bars(issues.occurred(view.issue))),
-        "places": [*_seen(view.sightings), *(_tags(event.bodies) if event is not None else ())],
+        "places": [*_seen(view.sightings), *_tags(view.issue)],
     }
     return render(request, "crm_monitoring/dashboard/issue.html", context)
 
@@ -175,7 +174,7 @@ def _seen(sightings: Iterable[Sighting]) -> list[SeenWhere]:
     return [SeenWhere(label, list(_most(counts[name], name))) for name, label in labels.items() if counts[name]]
 
 
-def _most(counted: Counter[str], name: str = "") -> Iterator[Seen]:
+def _most(counted: Counter[str], name: str = "", tag: str = "") -> Iterator[Seen]:
     total = counted.total()
     for value, count in counted.most_common():
         yield Seen(
@@ -183,19 +182,16 @@ def _most(counted: Counter[str], name: str = "") -> Iterator[Seen]:
             count=count,
             share=formatting.percent(count / total),
             query=urlencode({name: value}) if name and value else "",
+            found=address_of(Filter(tag, value)) if tag and value != OTHER else "",
             figures=figures_of(value) if name == "endpoint" and value else "",
         )
 
 
-def _tags(bodies: Sequence[Mapping[str, Any]]) -> Iterator[SeenWhere]:
-    """Yield what tags of the kept events say, those with the fewest values first."""
-    counts: dict[str, Counter[str]] = {}
-    for body in bodies:
-        for name, value in pairs(mapping(body).get("tags")):
-            if name not in _ALWAYS_OTHERS:
-                counts.setdefault(name, Counter())[value] += 1
-    for name, counted in sorted(counts.items(), key=lambda item: (len(item[1]), item[0]))[:_MOST_TAGS]:
-        yield SeenWhere(name, list(_most(counted))[:_MOST_VALUES], len(bodies))
+def _tags(issue: Issue) -> Iterator[SeenWhere]:
+    """Yield what tags its events had, those with the fewest values first."""
+    found = sorted(tags.of(issue.pk).items(), key=lambda item: (len(item[1]), item[0]))
+    for name, values in found[:_MOST_TAGS]:
+        yield SeenWhere(name, list(_most(Counter(dict(values)), tag=name))[:_MOST_VALUES])
 
 
 def _bars(hours: Sequence[tuple[datetime, int]]) -> Iterator[Bar]:

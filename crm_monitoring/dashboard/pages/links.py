@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.urls import reverse
+
+
+def address_of(*terms: object) -> str:
+    """Return the address of what a search for these terms finds."""
+    return f"{reverse('crm_monitoring_dashboard:find')}?{urlencode({'q': ' '.join(map(str, terms))})}"
 
 
 def figures_of(endpoint: str) -> str:

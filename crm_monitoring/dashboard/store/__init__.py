@@ -8,10 +8,12 @@ from crm_monitoring.dashboard.store.connection import aside, database, is_values
 from crm_monitoring.dashboard.store.issue_writer import About, Group, Occurrence, Slow
 from crm_monitoring.dashboard.store.links import Link, is_callers, lend
 from crm_monitoring.dashboard.store.spans import floor_to
+from crm_monitoring.dashboard.store.tags import MOST_TAGS
 from crm_monitoring.dashboard.store.windows import DEFAULT_WINDOW, WINDOWS, Window
 
 __all__ = [
     "DEFAULT_WINDOW",
+    "MOST_TAGS",
     "WINDOWS",
     "About",
     "Group",

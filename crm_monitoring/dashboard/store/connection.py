@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from math import ceil
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import DataError, Error, IntegrityError, OperationalError, connections
 from django.db import transaction as transactions
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Value
 
 from crm_monitoring.dashboard import config
+from crm_monitoring.dashboard.fields import MomentField
 from crm_monitoring.dashboard.models import Lease
 from crm_monitoring.extending import watch_query
 
@@ -57,6 +60,11 @@ def timeout_s() -> float:
 def is_values_fault(error: Exception) -> bool:
     """Whether a statement was refused for what it holds, so that it will be for ever: no outage. MySQL has numbers for some."""
     return isinstance(error, DataError | IntegrityError) or error.args[:1] in _REFUSED_VALUES
+
+
+def value_of(moment: datetime) -> Value:
+    """Return a moment for an expression: Django would take it for a DateTimeField, which without USE_TZ takes no aware one."""
+    return Value(moment, MomentField())
 
 
 # -- transactions ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ first statement of it writes: so it waits for its turn, on SQLite too, in place 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
@@ -17,10 +18,11 @@ from django.db.models.functions import Greatest, Least
 from django.db.transaction import set_rollback
 
 from crm_monitoring.dashboard import config
-from crm_monitoring.dashboard.fields import MomentField, moment_of
+from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, Sighting, SlowTransaction
 from crm_monitoring.dashboard.store import connection as store
-from crm_monitoring.dashboard.store.connection import database
+from crm_monitoring.dashboard.store import tags
+from crm_monitoring.dashboard.store.connection import database, value_of
 from crm_monitoring.dashboard.texts import in_any_charset
 
 SLOW_KEPT = 50
@@ -78,16 +80,19 @@ class Occurrence(About):
     Attributes:
         count: How many events it stands for: those that the quota held back, and itself.
         user: Keyed hash of the user's id, empty for nobody.
+        tags: Those that are worth an index, as its table takes them.
     """
 
     group: Group
     count: int = 1
     user: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def in_any_charset(self) -> Self:
         """Return the same, its group's texts too."""
         group = Group(self.group.fingerprint, *map(in_any_charset, self.group[1:]))
-        return replace(About.in_any_charset(self), group=group)
+        tags = {in_any_charset(name): in_any_charset(value) for name, value in self.tags.items()}
+        return replace(About.in_any_charset(self), group=group, tags=tags)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -133,6 +138,7 @@ def record(occurrence: Occurrence) -> Recorded | None:
             return None
         is_regression = _reopen(issue, moment, using)
         _sight(issue, occurrence, moment, using)
+        tags.count(issue.pk, occurrence.tags, occurrence.count, moment, using)
         _keep(issue, occurrence, moment, using)
     return Recorded(issue.pk, issue.count == occurrence.count, is_regression)
 
@@ -165,13 +171,8 @@ def _counted(occurrence: Occurrence, moment: datetime, using: str) -> Issue:
 
 
 def _seen(moment: datetime) -> dict[str, Any]:
-    then = _value(moment)
+    then = value_of(moment)
     return {"first_seen": Least(F("first_seen"), then), "last_seen": Greatest(F("last_seen"), then)}
-
-
-def _value(moment: datetime) -> Value:
-    # In an expression Django would take it for a DateTimeField, which without USE_TZ takes no aware moment.
-    return Value(moment, MomentField())
 
 
 def _reopen(issue: Issue, moment: datetime, using: str) -> bool:
@@ -197,7 +198,7 @@ def _sight(issue: Issue, occurrence: Occurrence, moment: datetime, using: str) -
 
 def _meet(issue: Issue, user: str, moment: datetime, using: str) -> None:
     known = AffectedUser.objects.using(using).filter(issue=issue, user=user)
-    if not known.update(last_seen=Greatest(F("last_seen"), _value(moment))):
+    if not known.update(last_seen=Greatest(F("last_seen"), value_of(moment))):
         AffectedUser.objects.using(using).bulk_create([AffectedUser(issue_id=issue.pk, user=user, last_seen=moment)])
 
 

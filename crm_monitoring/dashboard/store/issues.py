@@ -25,7 +25,6 @@ from crm_monitoring.dashboard.texts import one_line
 PAGE_SIZE = 50
 MAX_CHOICES = 500
 _MAX_SEARCH = 200
-_MAX_BODIES = 100
 _HOUR_S = 3_600
 
 Row = TypeVar("Row", bound=Model)
@@ -102,14 +101,12 @@ class EventView(NamedTuple):
         body: The event as it would have been sent to Sentry, without secrets.
         number: Which one of the kept events it is, from 1 for the first.
         ids: Those of all that are kept, the first one first.
-        bodies: Of the newest hundred.
     """
 
     event: Event
     body: Mapping[str, Any]
     number: int
     ids: Sequence[str]
-    bodies: Sequence[Mapping[str, Any]]
 
     @property
     def first(self) -> str:
@@ -145,9 +142,13 @@ class Choices(NamedTuple):
 
 def find(filters: IssueFilters, sort: Sort = Sort.NEWEST, page: int = 1) -> Page[Issue]:
     """Return a page of issues. Each has `user_count`, how many users have met it."""
-    met = AffectedUser.objects.filter(issue=OuterRef("pk")).order_by().values("issue").annotate(users=Count("pk"))
-    found = _matching(filters).annotate(user_count=Coalesce(Subquery(met.values("users")), 0))
+    found = _with_users(_matching(filters))
     return paged(found.order_by(f"-{sort.value}", "-pk"), page)
+
+
+def _with_users(rows: QuerySet[Issue]) -> QuerySet[Any]:
+    met = AffectedUser.objects.filter(issue=OuterRef("pk")).order_by().values("issue").annotate(users=Count("pk"))
+    return rows.annotate(user_count=Coalesce(Subquery(met.values("users")), 0))
 
 
 def _matching(filters: IssueFilters) -> QuerySet[Issue]:
@@ -179,11 +180,11 @@ def get(pk: int) -> IssueView:
         Issue.DoesNotExist: if there is none with this key.
     """
     using = database()
-    issue = Issue.objects.using(using).get(pk=pk)
+    issue = _with_users(Issue.objects.using(using)).get(pk=pk)
     sightings = Sighting.objects.using(using).filter(issue=pk)
     return IssueView(
         issue=issue,
-        users=AffectedUser.objects.using(using).filter(issue=pk).count(),
+        users=issue.user_count,
         sightings=list(sightings.order_by("-count", "-last_seen")[:MAX_CHOICES]),
     )
 
@@ -196,19 +197,16 @@ def event(issue: Issue, event_id: str | None = None) -> EventView:
         Event.DoesNotExist: if it is not kept.
     """
     events = Event.objects.using(database()).filter(issue=issue)
-    newest = list(events.order_by("-moment", "-pk")[:_MAX_BODIES])
     ids = list(events.order_by("moment", "pk").values_list("event_id", flat=True))
     wanted = _id(event_id) if event_id else ids[-1] if ids else ""
     if wanted not in ids:
         raise Event.DoesNotExist
-    found = next((one for one in newest if one.event_id == wanted), None) or events.get(event_id=wanted)
-    at = ids.index(wanted)
+    found = events.get(event_id=wanted)
     return EventView(
         event=found,
         body=body_of(found),
-        number=at + 1,
+        number=ids.index(wanted) + 1,
         ids=ids,
-        bodies=[body_of(one) for one in newest],
     )
 
 

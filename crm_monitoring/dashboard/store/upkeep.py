@@ -15,7 +15,16 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 
 from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.fields import moment_of
-from crm_monitoring.dashboard.models import AffectedUser, Event, Issue, KeptWork, Sighting, SlowTransaction, Visit
+from crm_monitoring.dashboard.models import (
+    AffectedUser,
+    Event,
+    Issue,
+    KeptWork,
+    Sighting,
+    SlowTransaction,
+    TagValue,
+    Visit,
+)
 from crm_monitoring.dashboard.store import clock, leases, rollups, works
 from crm_monitoring.dashboard.store.connection import database, transaction
 from crm_monitoring.dashboard.store.spans import floor_to
@@ -50,6 +59,7 @@ class PruneResult(NamedTuple):
     works: int = 0
     issues: int = 0
     sightings: int = 0
+    tags: int = 0
     users: int = 0
 
 
@@ -184,6 +194,7 @@ def _delete_old(now: float) -> Iterator[Step]:
         "works": KeptWork.objects.using(using).filter(moment__lt=moment),
         "issues": forgotten.exclude(Exists(events.filter(issue=OuterRef("pk")))),
         "sightings": Sighting.objects.using(using).filter(last_seen__lt=moment),
+        "tags": TagValue.objects.using(using).filter(last_seen__lt=moment),
         "users": AffectedUser.objects.using(using).filter(last_seen__lt=moment),
         **rollups.old(now),
     }

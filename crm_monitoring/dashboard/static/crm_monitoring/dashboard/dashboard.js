@@ -199,3 +199,15 @@ document.addEventListener("pointermove", (event) => {
   const chosen = event.target.closest?.(".chart");
   for (const chart of document.querySelectorAll(".chart")) chart === chosen ? read(chart, event) : hide(chart);
 });
+
+/* -- finding -------------------------------------------------------------------------------------------------------------- */
+
+const box = document.querySelector("[data-find]");
+
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input, select, textarea, [contenteditable]");
+  if (!box || isTyping || event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  box.focus();
+  box.select();
+});
