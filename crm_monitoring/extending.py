@@ -38,14 +38,18 @@ from crm_monitoring.records import OperationRecord, RequestRecord
 from crm_monitoring.registry import Registry
 from crm_monitoring.release import detect_release
 from crm_monitoring.scrubbing import FILTERED, scrub, scrub_text
-from crm_monitoring.sentry import Envelope, SentryStatus, register_receiver, unregister_receiver
+from crm_monitoring.sentry import HELD_BACK, Envelope, SentryStatus, register_receiver, unregister_receiver
+from crm_monitoring.sentry import destination as sentry_destination
+from crm_monitoring.sentry import register_counter as register_held_back
 from crm_monitoring.sentry import status as sentry_status
+from crm_monitoring.sentry import unregister_counter as unregister_held_back
 from crm_monitoring.severity import SENTRY_LEVELS
 from crm_monitoring.work import Request, Work, register_keeper, unregister_keeper
 
 __all__ = [
     "SENTRY_LEVELS",
     "FILTERED",
+    "HELD_BACK",
     "Envelope",
     "Keys",
     "OperationRecord",
@@ -69,6 +73,7 @@ __all__ = [
     "pattern",
     "read_keys",
     "register_ending",
+    "register_held_back",
     "register_hook",
     "register_keeper",
     "register_keys",
@@ -80,10 +85,12 @@ __all__ = [
     "register_unneeded_database",
     "scrub",
     "scrub_text",
+    "sentry_destination",
     "sentry_status",
     "subcommand",
     "unmonitored",
     "unregister_ending",
+    "unregister_held_back",
     "unregister_hook",
     "unregister_keeper",
     "unregister_keys",

@@ -38,13 +38,14 @@ class DashboardConfig(AppConfig):
 def connect() -> None:
     """Collect from now on, and write what is collected."""
     from crm_monitoring.dashboard import alerts, flushing, timely
-    from crm_monitoring.dashboard.inbox import receiver, works
+    from crm_monitoring.dashboard.inbox import receiver, tallies, works
     from crm_monitoring.dashboard.metrics import collector
     from crm_monitoring.dashboard.store import clock, database
 
     extending.register_hook(collector.collect)
     extending.register_keeper(works.keep)
     extending.register_receiver(receiver.receive)
+    extending.register_held_back(tallies.count_held_back)
     timely.connect()
     for writer in _writers():
         flushing.register(writer)
@@ -68,13 +69,14 @@ def disconnect() -> None:
     """Collect nothing any more; what is held is forgotten."""
     from crm_monitoring.dashboard import alerts, flushing, schedule, timely
     from crm_monitoring.dashboard.alerts import scheduler
-    from crm_monitoring.dashboard.inbox import receiver, works
+    from crm_monitoring.dashboard.inbox import receiver, tallies, works
     from crm_monitoring.dashboard.metrics import collector
     from crm_monitoring.dashboard.store import clock, database, flushes, upkeep
 
     extending.unregister_hook(collector.collect)
     extending.unregister_keeper(works.keep)
     extending.unregister_receiver(receiver.receive)
+    extending.unregister_held_back(tallies.count_held_back)
     timely.disconnect()
     for writer in _writers():
         flushing.unregister(writer)
@@ -86,18 +88,19 @@ def disconnect() -> None:
         extending.unregister_problems(source)
     extending.unregister_section("inbox")
     extending.unregister_unneeded_database(database)
-    for part in (collector, receiver, works, flushes, upkeep, clock, schedule, flushing, scheduler):
+    for part in (collector, receiver, tallies, works, flushes, upkeep, clock, schedule, flushing, scheduler):
         part.reset()
 
 
 def _writers() -> tuple[Writer, ...]:
     from crm_monitoring.dashboard.flushing import Writer
-    from crm_monitoring.dashboard.inbox import receiver, works
+    from crm_monitoring.dashboard.inbox import receiver, tallies, works
     from crm_monitoring.dashboard.store import flushes, upkeep
 
     return (
         Writer(flushes.write, flushes.has_work, flushes.lose),
         Writer(receiver.write, receiver.has_work, receiver.lose),
+        Writer(tallies.write, tallies.has_work, tallies.lose),
         Writer(works.write, works.has_work, works.lose),
         Writer(upkeep.run, upkeep.is_due),
     )

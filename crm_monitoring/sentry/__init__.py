@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crm_monitoring.sentry.before_send import HELD_BACK, register_counter, unregister_counter
 from crm_monitoring.sentry.client import captured, init_sentry
 from crm_monitoring.sentry.events import (
     add_breadcrumb,
@@ -48,6 +49,7 @@ from crm_monitoring.sentry.w3c import TRACE_HEADERS
 
 __all__ = [
     "DELIVERY_FAILED",
+    "HELD_BACK",
     "AnySpan",
     "Envelope",
     "MemoryTransport",
@@ -75,6 +77,7 @@ __all__ = [
     "is_unmonitored",
     "leave_unit",
     "observe_line",
+    "register_counter",
     "register_receiver",
     "report_handled",
     "report_server_error",
@@ -88,5 +91,6 @@ __all__ = [
     "status",
     "trace_headers",
     "trace_request",
+    "unregister_counter",
     "unregister_receiver",
 ]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 from crm_monitoring import conf, faults
+from crm_monitoring.registry import Registry
 from crm_monitoring.scrubbing import scrub
 from crm_monitoring.sentry.event_size import fitted
 from crm_monitoring.sentry.failures import admit
 from crm_monitoring.sentry.quota import QuotaGuard, fingerprint_of, source_of
-from crm_monitoring.sentry.scrubbed import scrub_event
+from crm_monitoring.sentry.scrubbed import outline_of, scrub_event
 from crm_monitoring.sentry.sdk import Event, Hint, Part
 from crm_monitoring.work import current_work, url_scrubber
 
@@ -21,6 +23,19 @@ _UNWANTED_SPAN_FIELDS = frozenset(("same_process_as_parent",))
 _UNWANTED_SPAN_DATA = frozenset(("thread.id", "thread.name"))
 _UNWANTED_ATTRIBUTES = _UNWANTED_SPAN_DATA | {"process.command_args"}
 _COLUMNS = re.compile(r"SELECT (?:DISTINCT )?[\w\"`.]++(?:, [\w\"`.]++){3,}+ FROM ")
+
+
+_counters = Registry[[Part], None]("The counter of events held back")
+
+
+def register_counter(counter: Callable[[Part], None]) -> None:
+    """Call `counter` with the outline of each event that the quota holds back: it is counted all the same. Twice has no effect."""
+    _counters.add(counter)
+
+
+def unregister_counter(counter: Callable[[Part], None]) -> None:
+    """Take away a counter added by `register_counter`."""
+    _counters.remove(counter)
 
 
 class Gate:
@@ -44,6 +59,8 @@ class Gate:
         held_back = self._quota.admit(fingerprint_of(event), source_of(event))
         if held_back is None:
             faults.lose(HELD_BACK)
+            if _counters:
+                _counters.call(outline_of(event))
             return False
         if held_back:
             event.setdefault("contexts", {})["quota"] = {"held_back": held_back}

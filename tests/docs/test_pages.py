@@ -21,6 +21,7 @@ LANGUAGES = {"crontab", "ini", "json", "python", "shell", "text"}
 WITH_PYTHON = [path for path in PAGES if blocks(path, "python")]
 # Settings and variables of others that the pages name.
 OF_OTHERS = {
+    "HELD_BACK",
     "SENTRY_LEVELS",
     "EXCEPTION_HANDLER",
     "SHARED_APPS",

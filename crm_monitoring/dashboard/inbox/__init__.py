@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_monitoring.dashboard.inbox import receiver, waiting, works
+from crm_monitoring.dashboard.inbox import receiver, tallies, waiting, works
 from crm_monitoring.dashboard.inbox.untrusted import (
     MAX_ITEMS,
     Pair,
@@ -28,6 +28,7 @@ __all__ = [
     "pairs",
     "pretty",
     "receiver",
+    "tallies",
     "waiting",
     "works",
 ]

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from crm_monitoring import faults
 from crm_monitoring.dashboard import config
+from crm_monitoring.dashboard.inbox import tallies
 from crm_monitoring.dashboard.inbox.grouping import group_of
 from crm_monitoring.dashboard.inbox.untrusted import integer, mapping, moment, pairs
 from crm_monitoring.dashboard.inbox.waiting import Waiting
@@ -32,7 +33,7 @@ from crm_monitoring.dashboard.models import (
 from crm_monitoring.dashboard.schedule import note_failure
 from crm_monitoring.dashboard.store import MOST_TAGS, Occurrence, Slow, issue_writer
 from crm_monitoring.dashboard.texts import one_line, string
-from crm_monitoring.extending import Envelope, after_fork, pattern, sentry_status
+from crm_monitoring.extending import HELD_BACK, Envelope, after_fork, pattern, sentry_status
 from crm_monitoring.rendering import dumps
 
 MAX_EVENTS = 500
@@ -90,26 +91,26 @@ def _is_keeping() -> bool:
 
 
 def _take_event(event: Mapping[str, Any]) -> None:
-    group, count = group_of(event), 1 + _held_back(event)
+    if event.get("logger") == HELD_BACK:
+        # It tells of events that are counted already, one by one.
+        return
+    group = group_of(event)
     if group.level in _ERRORS:
-        collector.count_error(group.fingerprint, count)
-    if _is_keeping():
-        happened = moment(event.get("timestamp"))
-        user = string(mapping(event.get("user")).get("id"))
-        about = _about(event, happened.timestamp() if happened else time())
-        events.add(Occurrence(**about, group=group, count=count, user=hashed(user) if user else "", tags=_tags(event)))
-        note_failure()
+        collector.count_error(group.fingerprint)
+    if not _is_keeping():
+        tallies.count(event, group)
+        return
+    happened = moment(event.get("timestamp"))
+    user = string(mapping(event.get("user")).get("id"))
+    about = _about(event, happened.timestamp() if happened else time())
+    events.add(Occurrence(**about, group=group, user=hashed(user) if user else "", tags=_tags(event)))
+    note_failure()
 
 
 def _tags(event: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags that may have a value in common with other events."""
     found = ((one_line(name, TAG_LENGTH), one_line(value, NAME_LENGTH)) for name, value in pairs(event.get("tags")))
     return dict(islice(((name, value) for name, value in found if name and name not in _OF_ONE_EVENT), MOST_TAGS))
-
-
-def _held_back(event: Mapping[str, Any]) -> int:
-    quota = mapping(mapping(event.get("contexts")).get("quota"))
-    return max(0, integer(quota.get("held_back")) or 0)
 
 
 def _take_transaction(event: Mapping[str, Any]) -> None:

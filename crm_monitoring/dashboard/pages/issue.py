@@ -16,6 +16,7 @@ from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
+from crm_monitoring.dashboard import config
 from crm_monitoring.dashboard.metrics import OTHER
 from crm_monitoring.dashboard.models import Event, Issue, Sighting
 from crm_monitoring.dashboard.pages import formatting
@@ -27,6 +28,7 @@ from crm_monitoring.dashboard.presentation import EventPage, Route, as_curl, as_
 from crm_monitoring.dashboard.store import issues, tags
 from crm_monitoring.dashboard.store.issues import EventView
 from crm_monitoring.dashboard.store.terms import Filter
+from crm_monitoring.extending import sentry_destination, sentry_status
 
 _MOST_TAGS = 12
 _MOST_VALUES = 5
@@ -98,6 +100,8 @@ def _show(request: HttpRequest, pk: int, event_id: str | None = None) -> HttpRes
         "kept": event,
         "event": shown,
         "event_url": _event_url(request, event),
+        "keeps_events": config.get().INBOX or sentry_status().local,
+        "destination": sentry_destination(),
     }
     if event is not None and shown is not None and shown_as in _TEXTS:
         return as_text(_TEXTS[shown_as](shown, context))

@@ -20,6 +20,7 @@ from crm_monitoring.dashboard.pages.drawings import draw
 from crm_monitoring.dashboard.pages.filters import Choice, choice_of
 from crm_monitoring.dashboard.store import WINDOWS, database
 from crm_monitoring.dashboard.store.figures import Figures, Point, read
+from crm_monitoring.extending import HELD_BACK
 
 REFRESH_SECONDS = 15
 MIDDLEWARE = "crm_monitoring.middleware.MonitoringMiddleware"
@@ -60,7 +61,8 @@ def _context(figures: Figures, choice: Choice) -> dict[str, Any]:
         "deploys": [
             (deploy, deploy.url if deploy.url.startswith(("https://", "http://")) else "") for deploy in figures.deploys
         ],
-        "dropped": sorted(figures.source.dropped.items()),
+        "dropped": sorted((kind, number) for kind, number in figures.source.dropped.items() if kind != HELD_BACK),
+        "held_back": figures.source.dropped.get(HELD_BACK, 0),
     }
 
 

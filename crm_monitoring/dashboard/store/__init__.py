@@ -5,7 +5,7 @@ from __future__ import annotations
 from crm_monitoring.dashboard.store import clock, flushes, issue_writer, rollups, upkeep, works
 from crm_monitoring.dashboard.store.answers import Unanswered, answered, silent_since
 from crm_monitoring.dashboard.store.connection import aside, database, is_values_fault, snapshot, timeout_s, transaction
-from crm_monitoring.dashboard.store.issue_writer import About, Group, Occurrence, Slow
+from crm_monitoring.dashboard.store.issue_writer import About, Group, Occurrence, Slow, Tally
 from crm_monitoring.dashboard.store.links import Link, is_callers, lend
 from crm_monitoring.dashboard.store.spans import floor_to
 from crm_monitoring.dashboard.store.tags import MOST_TAGS
@@ -20,6 +20,7 @@ __all__ = [
     "Link",
     "Occurrence",
     "Slow",
+    "Tally",
     "Unanswered",
     "Window",
     "answered",

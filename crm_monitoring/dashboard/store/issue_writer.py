@@ -102,6 +102,26 @@ class Slow(About):
     duration_ms: float
 
 
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """
+    Events of one issue that are counted and not kept: the quota held them back, or they are kept elsewhere.
+
+    Attributes:
+        first: When the first happened, Unix seconds; `last` the last.
+        users: Keyed hashes of those they met.
+    """
+
+    group: Group
+    environment: str
+    release: str
+    endpoint: str
+    first: float
+    last: float
+    count: int = 0
+    users: set[str] = field(default_factory=set)
+
+
 class Recorded(NamedTuple):
     """
     What an occurrence was to its issue.
@@ -127,24 +147,47 @@ def record(occurrence: Occurrence) -> Recorded | None:
         django.db.Error: if the database cannot take it; it may be tried again.
     """
     moment = moment_of(occurrence.moment)
-    if not Issue.objects.using(database()).filter(fingerprint=occurrence.group.fingerprint).exists():
-        # By itself: on MariaDB two transactions that insert a row and then change it may wait for each other.
-        with store.transaction() as using:
-            Issue.objects.using(using).bulk_create([_new_issue(occurrence, moment)], ignore_conflicts=True)
+    _make(occurrence.group, occurrence.release, moment)
     with store.transaction() as using:
-        issue = _counted(occurrence, moment, using)
+        issue = _counted(occurrence.group, occurrence.count, occurrence.release, moment, using)
         if Event.objects.using(using).filter(event_id=occurrence.event_id).exists():
             set_rollback(True, using=using)
             return None
         is_regression = _reopen(issue, moment, using)
         _sight(issue, occurrence, moment, using)
+        if occurrence.user:
+            _meet(issue, occurrence.user, moment, using)
         tags.count(issue.pk, occurrence.tags, occurrence.count, moment, using)
         _keep(issue, occurrence, moment, using)
     return Recorded(issue.pk, issue.count == occurrence.count, is_regression)
 
 
-def _new_issue(occurrence: Occurrence, moment: datetime) -> Issue:
-    group = occurrence.group
+def record_tally(tally: Tally) -> None:
+    """
+    Count events that are not kept.
+
+    Raises:
+        django.db.Error: if the database cannot take it; it may be tried again.
+    """
+    first, last = moment_of(tally.first), moment_of(tally.last)
+    _make(tally.group, tally.release, first)
+    with store.transaction() as using:
+        issue = _counted(tally.group, tally.count, tally.release, last, using)
+        Issue.objects.using(using).filter(pk=issue.pk).update(first_seen=Least(F("first_seen"), value_of(first)))
+        _reopen(issue, last, using)
+        _sight(issue, tally, last, using)
+        for user in tally.users:
+            _meet(issue, user, last, using)
+
+
+def _make(group: Group, release: str, moment: datetime) -> None:
+    if not Issue.objects.using(database()).filter(fingerprint=group.fingerprint).exists():
+        # By itself: on MariaDB two transactions that insert a row and then change it may wait for each other.
+        with store.transaction() as using:
+            Issue.objects.using(using).bulk_create([_new_issue(group, release, moment)], ignore_conflicts=True)
+
+
+def _new_issue(group: Group, release: str, moment: datetime) -> Issue:
     return Issue(
         fingerprint=group.fingerprint,
         title=group.title,
@@ -153,18 +196,18 @@ def _new_issue(occurrence: Occurrence, moment: datetime) -> Issue:
         level=group.level,
         first_seen=moment,
         last_seen=moment,
-        first_release=occurrence.release,
-        last_release=occurrence.release,
+        first_release=release,
+        last_release=release,
     )
 
 
-def _counted(occurrence: Occurrence, moment: datetime, using: str) -> Issue:
-    """Count the occurrence, which locks the issue's row until the transaction ends."""
-    same = Issue.objects.using(using).filter(fingerprint=occurrence.group.fingerprint)
+def _counted(group: Group, count: int, release: str, moment: datetime, using: str) -> Issue:
+    """Count what has happened, which locks the issue's row until the transaction ends."""
+    same = Issue.objects.using(using).filter(fingerprint=group.fingerprint)
     # MariaDB assigns from left to right, so what compares with last_seen comes before it.
     same.update(
-        count=F("count") + occurrence.count,
-        last_release=Case(When(last_seen__lte=moment, then=Value(occurrence.release)), default=F("last_release")),
+        count=F("count") + count,
+        last_release=Case(When(last_seen__lte=moment, then=Value(release)), default=F("last_release")),
         **_seen(moment),
     )
     return same.get()
@@ -185,15 +228,13 @@ def _reopen(issue: Issue, moment: datetime, using: str) -> bool:
     return True
 
 
-def _sight(issue: Issue, occurrence: Occurrence, moment: datetime, using: str) -> None:
+def _sight(issue: Issue, occurrence: Occurrence | Tally, moment: datetime, using: str) -> None:
     # Nobody else sights this issue meanwhile: its row is locked.
     where = {"environment": occurrence.environment, "release": occurrence.release, "endpoint": occurrence.endpoint}
     known = Sighting.objects.using(using).filter(issue=issue, **where)
     if not known.update(count=F("count") + occurrence.count, **_seen(moment)):
         first = Sighting(issue_id=issue.pk, **where, count=occurrence.count, first_seen=moment, last_seen=moment)
         Sighting.objects.using(using).bulk_create([first])
-    if occurrence.user:
-        _meet(issue, occurrence.user, moment, using)
 
 
 def _meet(issue: Issue, user: str, moment: datetime, using: str) -> None:
