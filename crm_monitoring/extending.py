@@ -44,6 +44,7 @@ from crm_monitoring.sentry import register_counter as register_held_back
 from crm_monitoring.sentry import status as sentry_status
 from crm_monitoring.sentry import unregister_counter as unregister_held_back
 from crm_monitoring.severity import SENTRY_LEVELS
+from crm_monitoring.views import register_request_page, unregister_request_page
 from crm_monitoring.work import Request, Work, register_keeper, unregister_keeper
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "register_pause",
     "register_problems",
     "register_receiver",
+    "register_request_page",
     "register_section",
     "register_tick",
     "register_unneeded_database",
@@ -97,6 +99,7 @@ __all__ = [
     "unregister_pause",
     "unregister_problems",
     "unregister_receiver",
+    "unregister_request_page",
     "unregister_section",
     "unregister_tick",
     "unregister_unneeded_database",

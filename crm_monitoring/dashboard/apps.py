@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
 from django.core.signals import request_finished
 from django.db import close_old_connections
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
 from crm_monitoring import extending
@@ -63,6 +65,7 @@ def connect() -> None:
         extending.register_problems(source)
     extending.register_section("inbox", receiver.counts)
     extending.register_unneeded_database(database)
+    extending.register_request_page(_address_of)
 
 
 def disconnect() -> None:
@@ -88,8 +91,16 @@ def disconnect() -> None:
         extending.unregister_problems(source)
     extending.unregister_section("inbox")
     extending.unregister_unneeded_database(database)
+    extending.unregister_request_page(_address_of)
     for part in (collector, receiver, tallies, works, flushes, upkeep, clock, schedule, flushing, scheduler):
         part.reset()
+
+
+def _address_of(request_id: str) -> str:
+    """Return the address of a request's page, empty where the dashboard has none."""
+    with suppress(NoReverseMatch):
+        return reverse("crm_monitoring_dashboard:request", args=(request_id,))
+    return ""
 
 
 def _writers() -> tuple[Writer, ...]:

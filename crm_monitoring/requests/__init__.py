@@ -8,11 +8,12 @@ from crm_monitoring.requests.routes import endpoint_of, match_of, method_of, res
 from crm_monitoring.requests.routes import reset as forget_routes
 from crm_monitoring.requests.unmonitored import is_unmonitored_path
 from crm_monitoring.requests.unmonitored import reset as forget_unmonitored_paths
-from crm_monitoring.requests.user import evaluated_user_id, user_id_of
+from crm_monitoring.requests.user import evaluated_user, evaluated_user_id, user_id_of
 
 __all__ = [
     "client_ip",
     "endpoint_of",
+    "evaluated_user",
     "evaluated_user_id",
     "forget_routes",
     "forget_unmonitored_paths",

@@ -8,7 +8,9 @@ from typing import Any
 
 import orjson
 import pytest
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
+from django.urls import include, path
 
 from crm_monitoring.dashboard.fields import moment_of
 from crm_monitoring.dashboard.models import Event, SlowTransaction
@@ -224,3 +226,43 @@ def test_an_event_leads_to_its_request(reader: Client) -> None:
     page = Page(reader.get(f"/monitoring/issues/{issue.pk}/").content.decode())
 
     assert f"{REQUESTS}a/b/" in links(page)
+
+
+# -- from the page of a failed request -------------------------------------------------------------------------------------
+
+
+def fails(request: HttpRequest) -> HttpResponse:
+    if "reads" in request.GET:
+        assert request.user.pk
+    raise ValueError("on purpose")
+
+
+urlpatterns = [path("fails/", fails), path("monitoring/", include("crm_monitoring.dashboard.urls"))]
+handler500 = "crm_monitoring.views.server_error"
+
+
+@pytest.mark.parametrize(
+    ("staff", "query", "leads"), [(True, "reads", True), (False, "reads", False), (True, "", False)]
+)
+def test_the_page_of_a_failed_request_leads_staff_to_its_story(
+    settings: Any, staff: bool, query: str, leads: bool, django_assert_max_num_queries: Any
+) -> None:
+    settings.ROOT_URLCONF = __name__
+    client = client_of(staff=staff)
+    client.raise_request_exception = False
+
+    with django_assert_max_num_queries(2 if query else 0):
+        response = client.get(f"/fails/?{query}")
+
+    address = f'href="{REQUESTS}{response.headers["X-Request-ID"]}/"'
+    assert (address in response.content.decode()) is leads
+
+
+def test_where_the_dashboard_has_no_pages_nothing_is_led_to(settings: Any) -> None:
+    settings.ROOT_URLCONF = "tests.dashboard.urls_without_dashboard"
+    client = client_of()
+    client.raise_request_exception = False
+
+    response = client.get("/fails/?reads")
+
+    assert response.status_code == 500 and b"<a " not in response.content
