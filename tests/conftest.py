@@ -139,7 +139,8 @@ def _clean() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
     with sentry_sdk.isolation_scope() as scope:
         # The current scope is a copy of what surrounds the test, a span that another one has left there included.
-        for one in (scope, sentry_sdk.get_current_scope()):
+        # The global one may hold a propagation context, with the baggage of the first client that has sent something.
+        for one in (sentry_sdk.get_global_scope(), scope, sentry_sdk.get_current_scope()):
             one.clear()
         yield
     faults.reraise = False
