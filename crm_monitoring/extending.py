@@ -20,8 +20,10 @@ from crm_monitoring.hooks import (
     Record,
     register_ending,
     register_pause,
+    register_request_page,
     unregister_ending,
     unregister_pause,
+    unregister_request_page,
 )
 from crm_monitoring.hooks import register as register_hook
 from crm_monitoring.hooks import unregister as unregister_hook
@@ -44,7 +46,6 @@ from crm_monitoring.sentry import register_counter as register_held_back
 from crm_monitoring.sentry import status as sentry_status
 from crm_monitoring.sentry import unregister_counter as unregister_held_back
 from crm_monitoring.severity import SENTRY_LEVELS
-from crm_monitoring.views import register_request_page, unregister_request_page
 from crm_monitoring.work import Request, Work, register_keeper, unregister_keeper
 
 __all__ = [

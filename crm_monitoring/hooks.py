@@ -104,3 +104,21 @@ def load() -> None:
 def reset() -> None:
     """Read the HOOKS key again."""
     _configured.cache_clear()
+
+
+_request_pages = Registry[[str], str]("The address of a request's page")
+
+
+def register_request_page(address_of: Callable[[str], str]) -> None:
+    """Let the page of a failed request lead staff to the address that this returns for its id. Twice has no effect."""
+    _request_pages.add(address_of)
+
+
+def unregister_request_page(address_of: Callable[[str], str]) -> None:
+    """Take away what `register_request_page` has added."""
+    _request_pages.remove(address_of)
+
+
+def request_page(request_id: str) -> str:
+    """Return the address of a request's page, empty where nobody knows one."""
+    return next((address for _, address in _request_pages.results(request_id) if address), "")

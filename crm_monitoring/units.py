@@ -19,7 +19,6 @@ from asgiref.sync import sync_to_async
 from crm_monitoring import faults, hooks
 from crm_monitoring.ids import new_id
 from crm_monitoring.logs import bind, bound, get_logger, rebind
-from crm_monitoring.queries import tell_n_plus_one
 from crm_monitoring.records import OperationRecord
 from crm_monitoring.rendering import text
 from crm_monitoring.requests import harmless_id
@@ -204,7 +203,13 @@ def _tell(unit: Unit, error: BaseException | None, failed: bool) -> None:
         show_to_keepers(unit, record)
 
 
-_tell_n_plus_one = faults.guarded(tell_n_plus_one)
+@faults.guarded
+def _tell_n_plus_one(unit: Unit, /) -> None:
+    if unit.repeated:
+        # It knows Django's databases, and whoever imports this package may not have any yet.
+        from crm_monitoring.queries import tell_n_plus_one
+
+        tell_n_plus_one(unit)
 
 
 def _record(unit: Unit, error: BaseException | None) -> OperationRecord:

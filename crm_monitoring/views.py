@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -21,9 +20,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from crm_monitoring import conf, faults
 from crm_monitoring.health import check_monitoring_health, is_degraded
+from crm_monitoring.hooks import request_page
 from crm_monitoring.performance import unmonitored
 from crm_monitoring.readiness import databases_ready
-from crm_monitoring.registry import Registry
 from crm_monitoring.requests import evaluated_user
 from crm_monitoring.sentry import capture_exception, capture_message
 from crm_monitoring.work import current_request
@@ -130,25 +129,12 @@ def server_error(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRespons
         return HttpResponse("Internal server error", content_type="text/plain", status=500)
 
 
-_request_pages = Registry[[str], str]("The address of a request's page")
-
-
-def register_request_page(address_of: Callable[[str], str]) -> None:
-    """Let the page of a failed request lead staff to the address that this returns for its id. Twice has no effect."""
-    _request_pages.add(address_of)
-
-
-def unregister_request_page(address_of: Callable[[str], str]) -> None:
-    """Take away what `register_request_page` has added."""
-    _request_pages.remove(address_of)
-
-
 def _page_of(request: HttpRequest, request_id: str | None) -> str:
     """Return where staff can see what happened; empty for all others, and where it would take a query to know who asks."""
     user = evaluated_user(request)
     if request_id is None or not getattr(user, "is_staff", False):
         return ""
-    return next((address for _, address in _request_pages.results(request_id) if address), "")
+    return request_page(request_id)
 
 
 def _ids(request: HttpRequest) -> tuple[str | None, str | None]:
